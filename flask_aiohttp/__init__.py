@@ -1,0 +1,39 @@
+"""Run Flask on aiohttp: async views on one shared loop, websockets, streaming."""
+
+from __future__ import annotations
+
+from ._waiting import await_
+from .exceptions import (
+    BridgeRequired,
+    ClientGone,
+    FlaskAioHTTPError,
+    InvalidApplication,
+    InvalidResponse,
+    InvalidSetting,
+    NotInitialized,
+    NoWebSocket,
+    WebSocketUnsupported,
+)
+from .extension import AioHTTP
+from .handler import WSGIHandlerBase, WSGIWebSocketHandler
+from .helper import async_, has_websocket, websocket, wrap_wsgi_middleware
+
+__all__ = (
+    "AioHTTP",
+    "BridgeRequired",
+    "ClientGone",
+    "FlaskAioHTTPError",
+    "InvalidApplication",
+    "InvalidResponse",
+    "InvalidSetting",
+    "NoWebSocket",
+    "NotInitialized",
+    "WSGIHandlerBase",
+    "WSGIWebSocketHandler",
+    "WebSocketUnsupported",
+    "async_",
+    "await_",
+    "has_websocket",
+    "websocket",
+    "wrap_wsgi_middleware",
+)

@@ -1,0 +1,217 @@
+"""``aio.run()``: serve one application for local work, with reloader and debugger if wanted.
+
+With the reloader the server runs in a thread of a child process while the main thread watches the
+files, so no signal handler of the loop may be relied on; the reloader's parent holds the listening
+socket, so that no connection is refused while the child is replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import click
+from aiohttp import web
+from flask import Flask
+
+from ._server import Server
+from ._service import SERVICE
+from ._settings import ServerSettings
+
+__all__ = ("DevServer", "run")
+
+# The reloader's child finds the number of the listening socket here.
+_SOCKET_VARIABLE = "FLASK_AIOHTTP_DEV_SOCKET"
+
+# Seconds that requests have to end after Ctrl-C; a second Ctrl-C does not wait.
+_GRACE = 2.0
+
+
+def run(app: Flask, *, host: str, port: int | None, debug: bool) -> None:
+    """Serve *app* until Ctrl-C. See :meth:`flask_aiohttp.AioHTTP.run`."""
+    reload = _load_reloader() if debug else None
+    is_child = reload is not None and os.environ.get("WERKZEUG_RUN_MAIN") == "true"
+    logger = _terminal_logger()
+    if debug:
+        app.debug = True
+
+    sock = _inherited_socket() if is_child else None
+    if sock is None:
+        sock = _bind(host, _default_port(app) if port is None else port)
+        click.echo(f" * Running on {_address(sock)} (press Ctrl-C to stop)")
+    if reload is not None and not is_child:
+        sock.set_inheritable(True)
+        os.environ[_SOCKET_VARIABLE] = str(sock.fileno())
+        reload(lambda: None)
+        return
+
+    if debug:
+        _add_debugger(app, host)
+    server = DevServer(cast("Any", app).aiohttp_app, sock, logger)
+    if reload is None:
+        server.run()
+    else:
+        thread = threading.Thread(target=server.run, name="flask-aiohttp-server", daemon=True)
+        try:
+            reload(thread.start)
+        finally:
+            # A changed file or Ctrl-C ended the watch: run the hooks before the process goes.
+            server.stop()
+            thread.join(_GRACE + 3)
+
+
+class DevServer:
+    """One application on one listening socket, in the calling thread.
+
+    Args:
+        application: Made by ``create_aiohttp_app()``.
+        sock: Bound.
+        logger: For requests and errors.
+    """
+
+    def __init__(
+        self, application: web.Application, sock: socket.socket, logger: logging.Logger
+    ) -> None:
+        self._application = application
+        self._socket = sock
+        self._settings = ServerSettings(
+            logger=logger, access_log=TerminalLog(logger), graceful_timeout=_GRACE
+        )
+
+        # Set while run() serves; stop() may be called from another thread.
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._server: Server | None = None
+        self._stopped = asyncio.Event()
+
+    def run(self) -> None:
+        """Serve until :meth:`stop`, or until Ctrl-C where this is the main thread."""
+        asyncio.run(self._serve())
+
+    def stop(self) -> None:
+        """Stop serving; the second call does not wait for requests. May come from any thread."""
+        loop = self._loop
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self._stop)
+
+    def _stop(self) -> None:
+        if self._stopped.is_set() and self._server is not None:
+            self._server.hurry()
+        self._stopped.set()
+
+    async def _serve(self) -> None:
+        loop = self._loop = asyncio.get_running_loop()
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, self._stop)
+        server = self._server = Server(self._application, self._settings)
+        await server.start()
+        await server.listen(self._socket, ssl_context=None, backlog=128)
+        await self._stopped.wait()
+        await server.stop(_GRACE)
+
+
+class TerminalLog:
+    """Writes a line for each request, as ``flask run`` does."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+
+    def write(
+        self,
+        environ: Mapping[str, Any],
+        status: str,
+        headers: list[tuple[str, str]],
+        sent: int,
+        seconds: float,
+    ) -> None:
+        """Write one line."""
+        # The target comes from outside: no escape sequence of its may reach the terminal.
+        target = environ["RAW_URI"].encode("ascii", "backslashreplace").decode()
+        target = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in target)
+        self._logger.info(
+            "%s %s %s %s %.1f ms",
+            environ["REMOTE_ADDR"],
+            environ["REQUEST_METHOD"],
+            target,
+            status,
+            seconds * 1000,
+        )
+
+
+def _load_reloader() -> Callable[[Callable[[], None]], None] | None:
+    """Return Werkzeug's reloader, or None where this Werkzeug has none.
+
+    Its name is private: ``werkzeug.serving.run_simple()``, the public way to it, brings its own
+    server. Pinned by a test.
+    """
+    try:
+        from werkzeug._reloader import run_with_reloader
+    except ImportError:
+        click.echo(" * This Werkzeug has no reloader: restart by hand after a change")
+        return None
+    return run_with_reloader
+
+
+def _add_debugger(app: Flask, host: str) -> None:
+    """Put Werkzeug's debugger around *app*, where this Werkzeug has one."""
+    try:
+        from werkzeug.debug import DebuggedApplication
+    except ImportError:
+        click.echo(" * This Werkzeug has no debugger: tracebacks go to the terminal only")
+        return
+    debugger = DebuggedApplication(app, evalex=True)
+    debugger.trusted_hosts.append(host)
+    cast("Any", app).aiohttp_app[SERVICE].handler.wsgi = debugger
+
+
+def _terminal_logger() -> logging.Logger:
+    logger = logging.getLogger("flask_aiohttp")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.INFO)
+    if not logger.hasHandlers():
+        logger.addHandler(logging.StreamHandler())
+    return logger
+
+
+def _default_port(app: Flask) -> int:
+    _, _, port = (app.config["SERVER_NAME"] or "").rpartition(":")
+    return int(port) if port.isdigit() else 5000
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        sock = socket.socket(family, kind, protocol)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            problem = (
+                f"port {port} is in use by another program: stop that one, or choose another "
+                f"port, as in aio.run(app, port={port + 1})"
+            )
+        else:
+            problem = f"cannot listen on {host} port {port}: {error.strerror or error}"
+        click.echo(problem, err=True)
+        sys.exit(1)
+    return sock
+
+
+def _inherited_socket() -> socket.socket | None:
+    number = os.environ.get(_SOCKET_VARIABLE)
+    return socket.socket(fileno=int(number)) if number else None
+
+
+def _address(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,234 @@
+"""One request as WSGI sees it: call the application, send what it yields, close.
+
+Rule 1: all of it happens in one place, greenlet or thread, in one context; this module waits only
+        by ``await_()`` and does not know which place it is.
+Rule 2: ``close()`` of the application's iterable is called once, whatever happens (PEP 3333).
+Rule 3: bytes leave as soon as the application has yielded them. The last ones are not waited for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
+
+from aiohttp import web
+
+from ._environ import Environ
+from ._start_response import Framing, Pending, Phase, ResponseHead
+from ._waiting import await_
+from ._writer import Connection, SentResponse, http_date
+from .exceptions import InvalidResponse
+
+__all__ = ("Exchange", "WSGIApplication")
+
+WSGIApplication: TypeAlias = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+# Below this size head and body are joined for one write; above it copying costs more than a call.
+_JOIN_LIMIT = 1 << 16
+
+
+class Exchange:
+    """One request and its answer.
+
+    Args:
+        application: Any WSGI callable.
+        environ: The request.
+        connection: Where the answer goes.
+        version: The HTTP version of the request.
+        server: The Server field of the answer.
+        keep_alive: Asked once, when the head is built: may the connection be used again?
+    """
+
+    def __init__(
+        self,
+        application: WSGIApplication,
+        environ: Environ,
+        connection: Connection,
+        *,
+        version: tuple[int, int],
+        server: str,
+        keep_alive: Callable[[], bool],
+    ) -> None:
+        self.application = application
+        self.environ = environ
+        self.connection = connection
+        self.version = version
+        self.server = server
+        self._may_keep_alive = keep_alive
+
+        # Calls a function on the loop without waiting for it. The handler sets it to what fits
+        # the place: call at once, or post to the loop.
+        self.on_loop: Callable[..., object] = lambda function, *args: function(*args)
+
+        self.pending = Pending(self.write)
+
+        # Set when the head is sent.
+        self.framing = Framing.NONE
+        self.keep_alive = False
+
+        # Bytes of the body that are still due after what was sent, if their number is known.
+        self._missing = 0
+
+        # Bytes of the body that were sent.
+        self.sent = 0
+
+    def run(self) -> None:
+        """Call the application, send its answer, and close it.
+
+        Raises:
+            InvalidResponse: The answer broke the rules.
+            ClientGone: The client left before its end.
+            Exception: Whatever the application raises.
+        """
+        body = self.application(self.environ, self.pending)
+        try:
+            for data in body:
+                self.write(data)
+            self.finish()
+        finally:
+            close = getattr(body, "close", None)
+            if close is not None:
+                close()
+
+    @property
+    def phase(self) -> Phase:
+        """How far the answer has got."""
+        return self.pending.phase
+
+    @property
+    def status(self) -> str:
+        """The status for the log: nginx's 499 where the client left before there was one."""
+        head = self.pending.head
+        return head.status if head else "499 Client Closed Request"
+
+    def write(self, data: bytes) -> None:
+        """Send one piece of the body, the head before the first.
+
+        Waits while the client takes less than it is given, except for the last piece.
+        """
+        if not isinstance(data, bytes):
+            raise InvalidResponse(f"its body yielded {type(data).__name__}, not bytes")
+        if not data:
+            return
+        prefix = b""
+        if self.pending.phase is not Phase.STREAMING:
+            prefix = self._begin(self._declared_head())
+
+        if self.framing is Framing.NONE:
+            self._send_last(prefix)
+        elif self.framing is Framing.LENGTH:
+            data = data[: self._missing]
+            self._missing -= len(data)
+            self.sent += len(data)
+            if self._missing:
+                self._send(prefix, data)
+            else:
+                self._send_last(prefix, data)
+        else:
+            self.sent += len(data)
+            if self.framing is Framing.CHUNKED:
+                data = b"%x\r\n%b\r\n" % (len(data), data)
+            self._send(prefix, data)
+
+    def finish(self) -> None:
+        """Send what is due after the last piece of the body.
+
+        Raises:
+            InvalidResponse: ``start_response()`` was never called, or the body is shorter than
+                its Content-Length.
+        """
+        if self.pending.phase is Phase.STREAMING:
+            if self.framing is Framing.CHUNKED:
+                self._send_last(b"0\r\n\r\n")
+        else:
+            head = self._declared_head()
+            if head.framing(self.environ["REQUEST_METHOD"], self.version) in (
+                Framing.CHUNKED,
+                Framing.CLOSE,
+            ):
+                head = dataclasses.replace(
+                    head, headers=[*head.headers, ("Content-Length", "0")], content_length=0
+                )
+            self._send_last(self._begin(head))
+        if self._missing:
+            raise InvalidResponse(f"its body is {self._missing} bytes shorter than Content-Length")
+        self.pending.phase = Phase.FINISHED
+
+    def fail(self) -> None:
+        """Bring the answer to an end after the application has failed. Call it on the loop."""
+        if self.phase is Phase.STREAMING:
+            self.cut()
+        elif self.phase is not Phase.FINISHED:
+            self.answer("500 Internal Server Error", "Internal Server Error\n")
+
+    def cut(self) -> None:
+        """End the connection, so that a truncated answer cannot be taken for a whole one."""
+        self.keep_alive = False
+        self.connection.cut()
+
+    def answer(self, status: str, text: str) -> None:
+        """Answer in the application's place, before its head was sent. Call it on the loop."""
+        body = text.encode()
+        self.pending.phase = Phase.WAITING
+        self.pending(
+            status,
+            [
+                ("Content-Type", "text/plain; charset=utf-8"),
+                ("Content-Length", str(len(body))),
+                ("Connection", "close"),
+            ],
+        )
+        self.write(body)
+        self.finish()
+
+    async def end(self) -> None:
+        """Wait until the client has taken what was sent.
+
+        Raises:
+            ClientGone: It left instead.
+        """
+        await self.connection.drain()
+
+    def release(self) -> None:
+        """Let go of what belongs to this exchange alone, however it ended."""
+
+    def response(self) -> web.StreamResponse:
+        """Return what aiohttp is told about the answer."""
+        head = self.pending.head
+        return SentResponse(head.code if head else 500, self.sent, self.keep_alive)
+
+    def _declared_head(self) -> ResponseHead:
+        head = self.pending.head
+        if head is None:
+            raise InvalidResponse("start_response() was not called before the body")
+        return head
+
+    def _begin(self, head: ResponseHead) -> bytes:
+        self.framing = head.framing(self.environ["REQUEST_METHOD"], self.version)
+        self.keep_alive = (
+            self.framing is not Framing.CLOSE and not head.close and self._may_keep_alive()
+        )
+        if self.framing is Framing.LENGTH:
+            self._missing = head.content_length or 0
+        self.pending.phase = Phase.STREAMING
+        return head.serialize(
+            self.framing,
+            version=self.version,
+            server=self.server,
+            date=http_date(),
+            keep_alive=self.keep_alive,
+        )
+
+    def _send(self, prefix: bytes, data: bytes) -> None:
+        if prefix and len(data) > _JOIN_LIMIT:
+            self.on_loop(self.connection.send, prefix)
+            prefix = b""
+        await_(self.connection.send_and_drain(prefix + data))
+
+    def _send_last(self, prefix: bytes, data: bytes = b"") -> None:
+        if prefix and len(data) > _JOIN_LIMIT:
+            self.on_loop(self.connection.send, prefix)
+            prefix = b""
+        if prefix or data:
+            self.on_loop(self.connection.send, prefix + data)

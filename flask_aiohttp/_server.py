@@ -1,0 +1,147 @@
+"""Serve an aiohttp application on sockets, and stop without losing a request.
+
+The worker and ``aio.run()`` share this: what runs in development runs in production.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Coroutine
+from typing import Any
+
+from aiohttp import WSCloseCode, web
+
+from ._fallback import Fallback
+from ._service import SERVICE
+from ._settings import ServerSettings
+from ._traffic import Traffic
+
+__all__ = ("Server",)
+
+# Seconds that cancelled requests have for their ``finally`` blocks.
+_CANCEL_GRACE = 1.0
+
+# Seconds that aiohttp waits for each connection when the requests have ended. Zero is none at all
+# in our reading, and "for ever" in aiohttp's.
+_AIOHTTP_GRACE = 0.1
+
+
+class Server:
+    """One aiohttp application and its sockets, from start to stop.
+
+    Args:
+        application: Made by ``create_aiohttp_app()``, or any other.
+        settings: How it is served.
+    """
+
+    def __init__(self, application: web.Application, settings: ServerSettings) -> None:
+        self.settings = settings
+        self.service = application.get(SERVICE)
+        self.traffic = self.service.handler.traffic if self.service else Traffic()
+        self._application = application
+
+        # Set when a stop must not wait any longer.
+        self._hurry = asyncio.Event()
+
+        # An application of somebody else's has requests that only aiohttp can wait for; it spends
+        # this time up to twice.
+        grace = (
+            _AIOHTTP_GRACE if self.service else max(_AIOHTTP_GRACE, settings.graceful_timeout / 3)
+        )
+        self._runner = web.AppRunner(
+            application,
+            logger=settings.logger,
+            access_log=None,
+            # WSGI applications see a body as it was sent; to inflate it here would also make
+            # Content-Length a lie.
+            auto_decompress=False,
+            keepalive_timeout=settings.keepalive,
+            max_line_size=settings.max_line_size,
+            max_field_size=settings.max_field_size,
+            max_headers=settings.max_headers,
+            shutdown_timeout=grace,
+        )
+
+    async def start(self) -> None:
+        """Run the application's hooks of the start; nothing listens yet.
+
+        Raises:
+            Whatever a hook raises.
+        """
+        if self.service is not None:
+            self.service.configure(self.settings)
+        await self._runner.setup()
+        if self.service is not None and _has_nothing_else(self._application):
+            # Nothing but Flask: aiohttp's own routing and request class would only cost time.
+            server = self._runner.server
+            assert server is not None
+            server.request_handler = self.service.handler
+            server.request_factory = web.Server(self.service.handler).request_factory
+
+    async def listen(
+        self, sock: socket.socket, *, ssl_context: ssl.SSLContext | None, backlog: int
+    ) -> None:
+        """Accept connections on a bound socket.
+
+        Args:
+            backlog: asyncio calls ``listen()`` again, with this number.
+        """
+        site = web.SockSite(self._runner, sock, ssl_context=ssl_context, backlog=backlog)
+        await site.start()
+
+    async def stop(self, timeout: float) -> None:
+        """Stop: accept no more, let requests end, then cancel them, then run the stop's hooks.
+
+        Args:
+            timeout: Seconds that requests and tasks have; the hooks come after that.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        for site in self._runner.sites:
+            await site.stop()
+        self.traffic.closing = True
+
+        farewells = [
+            asyncio.create_task(
+                websocket.close(code=WSCloseCode.GOING_AWAY, message=b"server stops"),
+                name="close websocket",
+            )
+            for websocket in tuple(self.traffic.websockets)
+        ]
+        await self._wait(self.traffic.idle(), deadline)
+        if late := self.traffic.cancel():
+            self.settings.logger.warning("%d requests were cancelled at the stop", len(late))
+            await asyncio.wait(late, timeout=_CANCEL_GRACE)
+        for farewell in farewells:
+            farewell.cancel()
+
+        if self.service is not None:
+            self.service.deadline = loop.time() if self._hurry.is_set() else deadline
+        await self._runner.cleanup()
+
+    def hurry(self) -> None:
+        """Let a :meth:`stop` under way, or the next, wait no longer for requests."""
+        self._hurry.set()
+
+    async def _wait(self, coroutine: Coroutine[Any, Any, None], deadline: float) -> None:
+        waited = asyncio.create_task(coroutine, name="wait for requests")
+        hurry = asyncio.create_task(self._hurry.wait(), name="wait for haste")
+        try:
+            remaining = deadline - asyncio.get_running_loop().time()
+            await asyncio.wait(
+                {waited, hurry},
+                timeout=max(0.0, remaining),
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            waited.cancel()
+            hurry.cancel()
+
+
+def _has_nothing_else(application: web.Application) -> bool:
+    fallback = next(r for r in application.router.resources() if isinstance(r, Fallback))
+    return (
+        fallback.is_alone() and not application.middlewares and not application.on_response_prepare
+    )

@@ -1,0 +1,70 @@
+"""One application as it is served: its handler, its hooks, its tasks, from start to stop.
+
+A service is tied to an aiohttp application, and starts and stops with it. So it makes no
+difference who runs that: this project's worker, ``aio.run()``, aiohttp's own worker or a program.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+from flask import Flask
+
+from ._lifespan import Lifespan
+from ._settings import ServerSettings, with_config
+from ._state import state_of
+from .handler import WSGIHandlerBase
+
+__all__ = ("SERVICE", "Service")
+
+
+class Service:
+    """Starts and stops what one served application needs.
+
+    Args:
+        handler: Serves the requests.
+        flask_apps: The Flask applications behind the handler, the main one first.
+    """
+
+    def __init__(self, handler: WSGIHandlerBase, flask_apps: list[Flask]) -> None:
+        self.handler = handler
+        self.flask_apps = flask_apps
+
+        # The loop's time at which tasks are waited for no longer; set by whoever drains.
+        self.deadline: float | None = None
+
+        # One for each Flask application, once started.
+        self._lifespans: list[Lifespan] = []
+
+    def configure(self, settings: ServerSettings) -> None:
+        """Take the server's settings, and what the Flask configuration says besides."""
+        if self.flask_apps:
+            settings = with_config(settings, self.flask_apps[0].config)
+        self.handler.settings = settings
+
+    async def start(self, _: web.Application) -> None:
+        """Start the handler, then run the hooks of the start."""
+        self.configure(self.handler.settings)
+        await self.handler.start()
+        for app in self.flask_apps:
+            lifespan = Lifespan(app, state_of(app).hooks())
+            await lifespan.start()
+            self._lifespans.append(lifespan)
+
+    async def stop(self, _: web.Application) -> None:
+        """Wait for the tasks, run the hooks of the stop, then stop the handler."""
+        for app in self.flask_apps:
+            await state_of(app).tasks.finish(self._remaining())
+        while self._lifespans:
+            await self._lifespans.pop().stop()
+        await self.handler.stop()
+
+    def _remaining(self) -> float:
+        if self.deadline is None:
+            return self.handler.settings.graceful_timeout
+        return max(0.0, self.deadline - asyncio.get_running_loop().time())
+
+
+# Where an aiohttp application keeps its service.
+SERVICE = web.AppKey("flask_aiohttp.service", Service)

@@ -1,0 +1,240 @@
+"""Run synchronous work in threads, a whole piece of work in one thread, and let it wait.
+
+Rule 1: work comes in through one queue, results go back to the loop in batches: however many
+        threads finish while the loop is busy, it is woken once.
+Rule 2: what a thread waits for is done on the loop; its context variables travel there and back.
+Rule 3: the threads are daemons. A view that never ends cannot hold the process.
+Rule 4: an idle thread keeps nothing of its last work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextvars import Context, copy_context
+from queue import SimpleQueue
+from typing import Any, TypeVar, cast
+
+from . import _bridge
+
+__all__ = ("ThreadPool", "Work", "current_work", "wait_on")
+
+T = TypeVar("T")
+
+
+class _Current(threading.local):
+    """What the calling thread works on; None outside the pool."""
+
+    work: Work | None = None
+
+
+_current = _Current()
+
+
+def current_work() -> Work | None:
+    """Return the work that the calling pool thread does, or None in any other thread."""
+    return _current.work
+
+
+def wait_on(
+    loop: asyncio.AbstractEventLoop,
+    post: Callable[..., object],
+    awaitable: Awaitable[T],
+    started: Callable[[asyncio.Task[T]], None],
+) -> T:
+    """Block the calling thread until *awaitable* is done on *loop*, and return its result.
+
+    The awaitable runs in a task of its own, in a greenlet, so that synchronous code below it may
+    wait in its turn. It sees the caller's context variables, and the caller sees its changes.
+
+    Args:
+        post: ``call_soon_threadsafe`` of the loop, or what does the same.
+        started: Called on the loop with the task as soon as there is one.
+    """
+    context = copy_context()
+    done = threading.Lock()
+    done.acquire()
+    outcome: list[asyncio.Task[T]] = []
+
+    async def carry() -> T:
+        return await _bridge.run_in(context, lambda: _wait_below_carrier(awaitable))
+
+    def start() -> None:
+        task = loop.create_task(carry(), name=f"await_: {awaitable!r}")
+        started(task)
+        task.add_done_callback(finish)
+
+    def finish(task: asyncio.Task[T]) -> None:
+        outcome.append(task)
+        done.release()
+
+    post(start)
+    done.acquire()
+
+    for variable, value in context.items():
+        if variable.get(_MISSING) is not value:
+            variable.set(value)
+    return outcome.pop().result()
+
+
+_MISSING = object()
+
+
+def _wait_below_carrier(awaitable: Awaitable[T]) -> T:
+    return cast("_bridge.Carrier", _bridge.current_carrier()).wait(awaitable)
+
+
+class Work:
+    """One function on its way through the pool, and the waits it asks for."""
+
+    __slots__ = ("cancelled", "context", "error", "function", "future", "pool", "result", "task")
+
+    def __init__(self, pool: ThreadPool, function: Callable[[], Any], context: Context) -> None:
+        self.pool = pool
+        self.function: Callable[[], Any] | None = function
+        self.context: Context | None = context
+
+        # Set by the thread, read on the loop once the work is done.
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+        # Resolved on the loop; what run() awaits.
+        self.future: asyncio.Future[None] = pool.loop.create_future()
+
+        # What the thread waits for at the moment; set and cleared on the loop.
+        self.task: asyncio.Task[Any] | None = None
+
+        # Set on the loop when nobody awaits the result any more. A thread cannot be stopped, but
+        # it learns of it at its next wait.
+        self.cancelled = False
+
+    def wait(self, awaitable: Awaitable[T]) -> T:
+        """Block this thread until *awaitable* is done on the pool's loop.
+
+        Raises:
+            asyncio.CancelledError: The work was cancelled.
+        """
+        try:
+            return wait_on(self.pool.loop, self.pool.post, awaitable, self._waiting)
+        finally:
+            self.task = None
+
+    def _waiting(self, task: asyncio.Task[Any]) -> None:
+        self.task = task
+        if self.cancelled:
+            task.cancel()
+
+    def cancel(self) -> None:
+        """Cancel what the thread waits for, now and from now on. Call it on the loop."""
+        self.cancelled = True
+        if self.task is not None:
+            self.task.cancel()
+
+
+class ThreadPool:
+    """A fixed number of daemon threads that work for one event loop.
+
+    Create it and call its methods on that loop; :meth:`post` alone may be called from any thread.
+
+    Args:
+        size: How many threads there may be. They are started as they are needed.
+        name: What the threads' names begin with.
+    """
+
+    def __init__(self, size: int, *, name: str = "flask-aiohttp") -> None:
+        self.loop = asyncio.get_running_loop()
+        self.size = size
+        self.name = name
+        self.threads: list[threading.Thread] = []
+
+        # Work given to the threads and not yet reported done.
+        self.pending = 0
+
+        self._queue: SimpleQueue[Work | None] = SimpleQueue()
+
+        # Calls on their way from the threads to the loop.
+        self._inbox: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+
+        # True from the first call in an empty inbox until the loop begins to empty it.
+        self._loop_called = False
+
+    async def run(self, function: Callable[[], T], context: Context | None = None) -> T:
+        """Call *function* in a thread, in a copy of the current context, and return its result.
+
+        When the caller is cancelled, what *function* waits for is cancelled too, and each later
+        wait; the thread is not waited for.
+        """
+        work = Work(self, function, context or copy_context())
+        self.pending += 1
+        if self.pending > len(self.threads) < self.size:
+            self._start_thread()
+        self._queue.put(work)
+        try:
+            await work.future
+        except asyncio.CancelledError:
+            work.cancel()
+            raise
+        if work.error is not None:
+            try:
+                raise work.error
+            finally:
+                work.error = None
+        return cast("T", work.result)
+
+    def post(self, callback: Callable[..., object], *args: Any) -> None:
+        """Have the loop call *callback* soon, from any thread, in order for each thread."""
+        # The order matters: the entry is there before the flag is read, and the loop clears the
+        # flag before it takes the entries. So an entry is always taken by a call yet to come.
+        self._inbox.append((callback, args))
+        if not self._loop_called:
+            self._loop_called = True
+            self.loop.call_soon_threadsafe(self._empty_inbox)
+
+    def stop(self) -> None:
+        """Let idle threads end. Busy ones end after their work; they are not waited for."""
+        for _ in self.threads:
+            self._queue.put(None)
+        self.threads.clear()
+
+    def _empty_inbox(self) -> None:
+        self._loop_called = False
+        inbox = self._inbox
+        while inbox:
+            callback, args = inbox.popleft()
+            callback(*args)
+
+    def _start_thread(self) -> None:
+        thread = threading.Thread(
+            target=self._work, name=f"{self.name}-{len(self.threads)}", daemon=True
+        )
+        self.threads.append(thread)
+        thread.start()
+
+    def _work(self) -> None:
+        while True:
+            work = self._queue.get()
+            if work is None:
+                return
+            _current.work = work
+            context, function = work.context, work.function
+            try:
+                work.result = cast("Context", context).run(cast("Callable[[], Any]", function))
+            except SystemExit as error:
+                # On the loop it would end the process without a drain.
+                work.error = RuntimeError(f"the application called sys.exit({error.code!r})")
+                work.error.__cause__ = error
+            except BaseException as error:
+                work.error = error
+            work.function = work.context = _current.work = None
+            try:
+                self.post(self._done, work)
+            except RuntimeError:  # the loop is closed, nobody wants the result
+                return
+            del work, context, function
+
+    def _done(self, work: Work) -> None:
+        self.pending -= 1
+        if not work.future.done():
+            work.future.set_result(None)

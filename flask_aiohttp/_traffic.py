@@ -1,0 +1,67 @@
+"""What a server is busy with: counted as requests come and go, read by who drains or reports."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._exchange import Exchange
+    from ._websocket import WebSocket
+
+__all__ = ("Traffic",)
+
+
+class Traffic:
+    """The requests and websockets of one server; used on its loop only."""
+
+    def __init__(self) -> None:
+        # Each request in flight, websockets included, by the task that serves it.
+        self.in_flight: dict[asyncio.Task[Any] | None, Exchange] = {}
+
+        # Open websockets.
+        self.websockets: set[WebSocket] = set()
+
+        # Requests that have been started since the server is up.
+        self.total = 0
+
+        # With this request the server has done enough (gunicorn's max_requests), and says so.
+        self.limit = sys.maxsize
+        self.limit_reached: Callable[[], object] = lambda: None
+
+        # True once the server stops: each answer from now on ends its connection.
+        self.closing = False
+
+        # Resolved when the last request ends; None while nobody waits for that.
+        self._idle_waiter: asyncio.Future[None] | None = None
+
+    def begin(self, exchange: Exchange) -> None:
+        """Count a request that starts."""
+        self.in_flight[asyncio.current_task()] = exchange
+        self.total += 1
+        if self.total >= self.limit:
+            self.closing = True
+            self.limit_reached()
+
+    def end(self) -> None:
+        """Count a request that has ended."""
+        del self.in_flight[asyncio.current_task()]
+        if self._idle_waiter is not None and not self.in_flight:
+            self._idle_waiter.set_result(None)
+            self._idle_waiter = None
+
+    async def idle(self) -> None:
+        """Wait until no request is in flight."""
+        while self.in_flight:
+            if self._idle_waiter is None:
+                self._idle_waiter = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._idle_waiter)
+
+    def cancel(self) -> set[asyncio.Task[Any]]:
+        """Cancel each request in flight, and return their tasks."""
+        tasks = {task for task in self.in_flight if task is not None}
+        for task in tasks:
+            task.cancel()
+        return tasks

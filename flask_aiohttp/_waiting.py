@@ -1,0 +1,76 @@
+"""The one way in which synchronous code waits.
+
+============================  ==========================================================
+where ``await_()`` is called  what waits
+============================  ==========================================================
+in a greenlet on the loop     this greenlet; the loop goes on
+in a thread of the pool       this thread; the work is done on the pool's loop
+on the loop's bare stack      nobody: :exc:`BridgeRequired`
+anywhere else                 this thread; the work is done on one background loop
+============================  ==========================================================
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from . import _background, _bridge, _threads
+from .exceptions import BridgeRequired
+
+__all__ = ("await_", "current_loop")
+
+T = TypeVar("T")
+
+
+def await_(awaitable: Awaitable[T]) -> T:
+    """Wait for *awaitable* from synchronous code, and return its result.
+
+    Works anywhere below a request: in a sync view, a hook, a template filter, a callback of an
+    extension; and outside of one, in scripts and tests.
+
+    Args:
+        awaitable: A coroutine, future, task or other object with ``__await__``.
+
+    Raises:
+        BridgeRequired: The caller runs on the event loop itself, in a coroutine or a callback.
+            A coroutine is closed, so that it is not reported as never awaited.
+        TypeError: *awaitable* cannot be awaited.
+    """
+    carrier = _bridge.current_carrier()
+    if carrier is not None:
+        return carrier.wait(awaitable)
+
+    if not inspect.isawaitable(awaitable):
+        raise TypeError(f"await_() needs something to await, not {awaitable!r}")
+
+    work = _threads.current_work()
+    if work is not None:
+        return work.wait(awaitable)
+
+    if _loop_runs_here():
+        if inspect.iscoroutine(awaitable):
+            awaitable.close()
+        raise BridgeRequired(awaitable)
+    return _background.wait(awaitable)
+
+
+def current_loop() -> asyncio.AbstractEventLoop:
+    """Return the loop on which :func:`await_` would work, from any thread."""
+    work = _threads.current_work()
+    if work is not None:
+        return work.pool.loop
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return _background.background_loop()
+
+
+def _loop_runs_here() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,214 @@
+"""The websocket of a request: aiohttp's, with the handshake put off until it is used.
+
+Flask's whole request cycle runs before the handshake: routing, hooks, session, login. A view that
+returns or aborts before it uses the socket answers with plain HTTP.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from aiohttp import WSCloseCode, web
+from aiohttp.http_websocket import WSMessageDecodeText
+from werkzeug.exceptions import BadRequest, Forbidden
+
+from ._disconnected import Disconnected
+from ._environ import Environ
+from ._exchange import Exchange
+from ._settings import ServerSettings
+from ._traffic import Traffic
+
+__all__ = ("WebSocket", "WebSocketExchange", "origin_is_allowed")
+
+
+class WebSocket(web.WebSocketResponse):
+    """An ``aiohttp.web.WebSocketResponse`` that shakes hands when it is first used.
+
+    Args:
+        request: The request that asks for it.
+        environ: The same request, as WSGI sees it.
+        settings: The server's; they hold the defaults.
+        traffic: Where an open socket is counted.
+    """
+
+    def __init__(
+        self,
+        request: web.BaseRequest,
+        environ: Environ,
+        settings: ServerSettings,
+        traffic: Traffic,
+    ) -> None:
+        super().__init__(
+            heartbeat=settings.websocket_heartbeat or None,
+            max_msg_size=settings.websocket_max_message_size,
+            # About 37 KiB a socket, and a way to send bombs: only where it is asked for.
+            compress=False,
+        )
+        self._request = request
+        self._environ = environ
+        self._origins = settings.websocket_origins
+        self._traffic = traffic
+
+    async def accept(self) -> None:
+        """Shake hands now (RFC 6455, section 4.2.2). Called again it does nothing.
+
+        Raises:
+            werkzeug.exceptions.Forbidden: A browser asks for a page of another origin.
+            werkzeug.exceptions.BadRequest: The client's handshake is malformed.
+            ClientGone: The client has left meanwhile.
+        """
+        if self.prepared:
+            return
+        if not origin_is_allowed(self._environ, self._origins):
+            raise Forbidden(
+                f"pages of {self._environ['HTTP_ORIGIN']} may not open websockets here; "
+                "AIOHTTP_WEBSOCKET_ORIGINS lists the origins that may"
+            )
+        try:
+            await self.prepare(self._request)
+        except web.HTTPException as error:
+            raise BadRequest(error.text) from error
+        except ConnectionError as error:
+            raise Disconnected("shaking hands for a websocket") from error
+        self._traffic.websockets.add(self)
+        if self._traffic.closing:
+            await super().close(code=WSCloseCode.GOING_AWAY)
+
+    def hang_up(self) -> None:
+        """Forget the socket: its request has ended."""
+        self._traffic.websockets.discard(self)
+
+    async def receive(self, timeout: float | None = None) -> WSMessageDecodeText:
+        """Return the next message, after the handshake."""
+        await self.accept()
+        return await super().receive(timeout)
+
+    async def send_str(self, data: str, compress: int | None = None) -> None:
+        """Send a text message, after the handshake.
+
+        Raises:
+            ClientGone: The client has left.
+        """
+        await self.accept()
+        try:
+            await super().send_str(data, compress)
+        except ConnectionError as error:
+            raise Disconnected("sending a websocket message") from error
+
+    async def send_bytes(self, data: bytes, compress: int | None = None) -> None:
+        """Send a binary message, after the handshake.
+
+        Raises:
+            ClientGone: The client has left.
+        """
+        await self.accept()
+        try:
+            await super().send_bytes(data, compress)
+        except ConnectionError as error:
+            raise Disconnected("sending a websocket message") from error
+
+    async def send_frame(self, message: bytes, opcode: Any, compress: int | None = None) -> None:
+        """Send one frame, after the handshake."""
+        await self.accept()
+        await super().send_frame(message, opcode, compress)
+
+    async def ping(self, message: bytes = b"") -> None:
+        """Send a ping, after the handshake."""
+        await self.accept()
+        await super().ping(message)
+
+    async def pong(self, message: bytes = b"") -> None:
+        """Send a pong that nobody asked for, after the handshake."""
+        await self.accept()
+        await super().pong(message)
+
+    async def close(
+        self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = True
+    ) -> bool:
+        """Close the socket (RFC 6455, section 7), after the handshake.
+
+        Returns:
+            False if it was closed already.
+        """
+        await self.accept()
+        return await super().close(code=code, message=message, drain=drain)
+
+
+class WebSocketExchange(Exchange):
+    """An exchange whose answer may be a websocket: then WSGI's own answer is not sent."""
+
+    # True if the request failed outside of Flask, which would have answered 500.
+    _failed = False
+
+    @property
+    def websocket(self) -> WebSocket:
+        """The request's websocket."""
+        return cast("WebSocket", self.environ["wsgi.websocket"])
+
+    @property
+    def status(self) -> str:
+        """The status for the log."""
+        return "101 Switching Protocols" if self.websocket.prepared else super().status
+
+    def write(self, data: bytes) -> None:
+        """Send one piece of the body, unless there is a websocket."""
+        if not self.websocket.prepared:
+            super().write(data)
+
+    def finish(self) -> None:
+        """Send what is due after the body, unless there is a websocket."""
+        if not self.websocket.prepared:
+            super().finish()
+
+    def fail(self) -> None:
+        """Bring the answer to an end after the application has failed."""
+        self._failed = True
+        if not self.websocket.prepared:
+            super().fail()
+
+    async def end(self) -> None:
+        """Close the websocket: 1000 after a view that returned, 1011 after one that failed."""
+        if not self.websocket.prepared:
+            await super().end()
+            return
+        head = self.pending.head
+        failed = self._failed or (head is not None and head.code >= 500)
+        await self.websocket.close(code=WSCloseCode.INTERNAL_ERROR if failed else WSCloseCode.OK)
+
+    def release(self) -> None:
+        """Count the websocket no more."""
+        self.websocket.hang_up()
+
+    def response(self) -> web.StreamResponse:
+        """Return the websocket, or what aiohttp is told about the HTTP answer."""
+        return self.websocket if self.websocket.prepared else super().response()
+
+
+def origin_is_allowed(environ: Environ, allowed: tuple[str, ...]) -> bool:
+    """Return True if the page that opens a websocket may do so.
+
+    A browser sends the page's origin, and the user's cookies with it: without this check any page
+    could talk to the application in the user's name (RFC 6455, section 10.2). Other clients send
+    no Origin, and pass.
+
+    Args:
+        allowed: Origins besides the request's own; ``"*"`` is every one.
+    """
+    origin = environ.get("HTTP_ORIGIN")
+    if origin is None or "*" in allowed:
+        return True
+    origin = origin.lower()
+    if origin in allowed:
+        return True
+    own = f"{environ['wsgi.url_scheme']}://{environ.get('HTTP_HOST', '')}".lower()
+    return _authority(origin) == _authority(own)
+
+
+def _authority(origin: str) -> tuple[str, str | None, int | None] | None:
+    try:
+        parts = urlsplit(origin)
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return None
+    return parts.scheme, parts.hostname, port

@@ -1,0 +1,120 @@
+"""From the loop to the client: bytes onto the connection, and what aiohttp is told afterwards.
+
+The answer's bytes go straight to the transport. aiohttp's own response classes would encode
+fields as UTF-8, where WSGI means latin-1, and rebuild what is already a list of pairs.
+"""
+
+from __future__ import annotations
+
+import time
+from email.utils import formatdate
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+
+from .exceptions import ClientGone
+
+__all__ = ("Connection", "SentResponse", "http_date")
+
+
+class Connection:
+    """The way back to one request's client; its methods are called on the loop.
+
+    Args:
+        request: The request that is answered.
+    """
+
+    def __init__(self, request: web.BaseRequest) -> None:
+        self._request = request
+
+    @property
+    def gone(self) -> bool:
+        """True once nothing can be sent any more."""
+        transport = self._request.transport
+        return transport is None or transport.is_closing()
+
+    def send(self, data: bytes) -> None:
+        """Hand *data* to the connection, if there still is one."""
+        transport = self._request.transport
+        if transport is not None and not transport.is_closing():
+            transport.write(data)
+
+    async def send_and_drain(self, data: bytes) -> None:
+        """Hand *data* to the connection, and wait until it may take more.
+
+        Raises:
+            ClientGone: There is no connection any more.
+        """
+        transport = self._request.transport
+        if transport is None or transport.is_closing():
+            raise ClientGone("sending the answer")
+        transport.write(data)
+        await self.drain()
+
+    async def drain(self) -> None:
+        """Wait until the client has taken enough of what was sent.
+
+        Raises:
+            ClientGone: It left instead.
+        """
+        try:
+            await self._request.writer.drain()
+        except ConnectionError as error:
+            raise ClientGone("sending the answer") from error
+
+    def send_continue(self) -> None:
+        """Tell a client that asked first to send its body (RFC 9110, section 10.1.1)."""
+        self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def cut(self) -> None:
+        """End the connection after what was sent, so that the client sees a truncated answer."""
+        transport = self._request.transport
+        if transport is not None:
+            transport.close()
+
+
+class SentResponse(web.StreamResponse):
+    """What a handler returns to aiohttp for an answer that has been sent already.
+
+    Args:
+        status: The answer's status code.
+        body_length: Bytes of the body that were sent.
+        keep_alive: Whether the connection may carry another request.
+    """
+
+    def __init__(self, status: int, body_length: int, keep_alive: bool) -> None:
+        super().__init__(status=status)
+        self._sent_length = body_length
+        self._reusable = keep_alive
+
+    @property
+    def prepared(self) -> bool:
+        return True
+
+    @property
+    def keep_alive(self) -> bool:
+        return self._reusable
+
+    @property
+    def body_length(self) -> int:
+        return self._sent_length
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        pass
+
+
+_date = (0, "")
+
+
+def http_date() -> str:
+    """Return the current time as a Date field has it (RFC 9110, section 5.6.7)."""
+    global _date
+    now = int(time.time())
+    moment, text = _date
+    if moment != now:
+        text = formatdate(now, usegmt=True)
+        _date = (now, text)
+    return text

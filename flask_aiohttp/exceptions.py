@@ -1,0 +1,176 @@
+"""What can go wrong, as one tree.
+
+FlaskAioHTTPError
+├── BridgeRequired       (RuntimeError)     waiting on the event loop's own bare stack
+├── ClientGone           (ConnectionError)  the client left before the request or answer was whole
+├── InvalidResponse      (ValueError)       the application broke a rule of PEP 3333 or RFC 9110
+├── NoWebSocket          (RuntimeError)     ``aio.ws`` in a request that is not a websocket's
+├── WebSocketUnsupported (RuntimeError)     a websocket route under a server that has none
+├── NotInitialized       (RuntimeError)     the Flask application was never given to ``AioHTTP``
+├── InvalidApplication   (TypeError)        what was to be served is no application
+└── InvalidSetting       (ValueError)       a configuration value that cannot be used
+
+Each error keeps the facts as attributes and composes its sentence from them. The sentence says
+what to do.
+"""
+
+from __future__ import annotations
+
+__all__ = (
+    "BridgeRequired",
+    "ClientGone",
+    "FlaskAioHTTPError",
+    "InvalidApplication",
+    "InvalidResponse",
+    "InvalidSetting",
+    "NoWebSocket",
+    "NotInitialized",
+    "WebSocketUnsupported",
+)
+
+
+class FlaskAioHTTPError(Exception):
+    """Base of all errors of this package."""
+
+
+class BridgeRequired(FlaskAioHTTPError, RuntimeError):
+    """Raised when synchronous code waits on the event loop's own stack.
+
+    Args:
+        awaitable: What was to be waited for.
+    """
+
+    def __init__(self, awaitable: object) -> None:
+        super().__init__(awaitable)
+        # What the caller wanted to wait for. A coroutine has been closed.
+        self.awaitable = awaitable
+
+    def __str__(self) -> str:
+        return (
+            f"cannot wait for {self.awaitable!r} here: this code runs directly on the event loop, "
+            "which must not stand still. In an 'async def' function write 'await ...' instead of "
+            "'await_(...)'; from a callback use 'aio.create_task(...)'"
+        )
+
+
+class ClientGone(FlaskAioHTTPError, ConnectionError):
+    """Raised when the client has left before its request or the answer was complete.
+
+    Args:
+        what: What was being done, for example ``"reading the request body"``.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        # What was being done when the connection ended.
+        self.what = what
+
+    def __str__(self) -> str:
+        return f"the client closed the connection while the server was {self.what}"
+
+
+class InvalidResponse(FlaskAioHTTPError, ValueError):
+    """Raised to the application when its answer breaks PEP 3333 or RFC 9110.
+
+    Args:
+        problem: The rule that was broken and what was given.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        # The rule that was broken. Never a header's value: it may be secret.
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"the application's answer cannot be sent: {self.problem}"
+
+
+class NoWebSocket(FlaskAioHTTPError, RuntimeError):
+    """Raised when ``aio.ws`` is used in a request that did not ask for a websocket.
+
+    Args:
+        method: The request's method.
+        path: The request's path.
+    """
+
+    def __init__(self, method: str, path: str) -> None:
+        super().__init__(method, path)
+        self.method = method
+        self.path = path
+
+    def __str__(self) -> str:
+        return (
+            f"'{self.method} {self.path}' is not a websocket request: use aio.ws only in a view "
+            "decorated with @websocket, or ask has_websocket() first"
+        )
+
+
+class WebSocketUnsupported(FlaskAioHTTPError, RuntimeError):
+    """Raised when a websocket route is called under a server without websockets.
+
+    Args:
+        path: The request's path.
+        server: What the server calls itself (``SERVER_SOFTWARE``).
+    """
+
+    def __init__(self, path: str, server: str) -> None:
+        super().__init__(path, server)
+        self.path = path
+        self.server = server
+
+    def __str__(self) -> str:
+        return (
+            f"the websocket route '{self.path}' cannot be served by {self.server}: run the "
+            "application with 'gunicorn myapp:app -k flask_aiohttp_worker.Worker', or with "
+            "'aio.run(app)' while developing"
+        )
+
+
+class NotInitialized(FlaskAioHTTPError, RuntimeError):
+    """Raised when a Flask application is used before ``AioHTTP`` knows it.
+
+    Args:
+        app: The application, or None where there was none at all.
+    """
+
+    def __init__(self, app: object = None) -> None:
+        super().__init__(app)
+        self.app = app
+
+    def __str__(self) -> str:
+        subject = "no Flask application" if self.app is None else f"{self.app!r}"
+        return f"{subject} is not initialized for AioHTTP: call 'aio.init_app(app)' first"
+
+
+class InvalidApplication(FlaskAioHTTPError, TypeError):
+    """Raised when the object to be served is no application.
+
+    Args:
+        problem: What was found, and what to write instead.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return self.problem
+
+
+class InvalidSetting(FlaskAioHTTPError, ValueError):
+    """Raised when a configuration value cannot be used.
+
+    Args:
+        name: The setting's name, for example ``"AIOHTTP_THREADS"``.
+        value: The value that was given.
+        expected: What would be accepted.
+    """
+
+    def __init__(self, name: str, value: object, expected: str) -> None:
+        super().__init__(name, value, expected)
+        self.name = name
+        self.value = value
+        self.expected = expected
+
+    def __str__(self) -> str:
+        return f"{self.name} is {self.value!r}, but must be {self.expected}"

@@ -1,0 +1,206 @@
+"""``AioHTTP``: the Flask extension."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import Any, TypeVar, cast
+
+from aiohttp import web
+from flask import Flask, current_app, has_request_context, request
+
+from ._fallback import Fallback
+from ._lifespan import Hook, Kind
+from ._routing import accept_both_schemes
+from ._service import SERVICE, Service
+from ._state import AppState, state_of
+from ._waiting import await_, current_loop
+from ._websocket import WebSocket
+from .exceptions import NotInitialized, NoWebSocket
+from .handler import WSGIHandlerBase, WSGIWebSocketHandler
+from .util import find_flask_apps
+
+__all__ = ("AioHTTP",)
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+LifespanFunction = TypeVar("LifespanFunction", bound=Callable[[], AsyncIterator[None]])
+
+
+class AioHTTP:
+    """Runs Flask applications on aiohttp.
+
+    One object may serve several applications, and an application may know several objects.
+
+    Args:
+        app: The application, or None for :meth:`init_app` later.
+        handler_factory: Makes the aiohttp handler of a WSGI application.
+    """
+
+    def __init__(
+        self,
+        app: Flask | None = None,
+        *,
+        handler_factory: Callable[..., WSGIHandlerBase] = WSGIWebSocketHandler,
+    ) -> None:
+        self.handler_factory = handler_factory
+
+        # What on_startup(), on_shutdown() and lifespan() were given.
+        self._hooks: list[Hook] = []
+
+        # The application to use where there is no context to tell.
+        self._app: Flask | None = None
+
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Let *app* run on aiohttp. Called again for the same application it does nothing.
+
+        Sets ``app.aiohttp_app``, and ``Flask.async_to_sync`` on this instance, the documented way
+        to say how async views, hooks and handlers are run.
+        """
+        self._app = app
+        state = app.extensions.get("aiohttp")
+        if state is None:
+            state = app.extensions["aiohttp"] = AppState(app)
+            app.async_to_sync = _async_to_sync  # type: ignore[method-assign, assignment]
+            accept_both_schemes(app)
+            app.aiohttp_app = self.create_aiohttp_app(app)  # type: ignore[attr-defined]
+        if not any(hooks is self._hooks for hooks in state.hook_lists):
+            state.hook_lists.append(self._hooks)
+
+    def create_aiohttp_app(self, app: Callable[..., Any]) -> web.Application:
+        """Return a new aiohttp application that serves *app* wherever nothing else is routed.
+
+        Routes and sub-applications may be added to it. It can be run once, by this project's
+        worker, by aiohttp's own, or by ``aiohttp.web.run_app()``.
+
+        Args:
+            app: A Flask application, or any WSGI callable. Flask applications below WSGI
+                middleware are initialized if they were not.
+        """
+        flask_apps = find_flask_apps(app)
+        for flask_app in flask_apps:
+            if "aiohttp" not in flask_app.extensions:
+                self.init_app(flask_app)
+        aiohttp_app = web.Application()
+        service = Service(self.handler_factory(app), flask_apps)
+        aiohttp_app[SERVICE] = service
+        aiohttp_app.router.register_resource(Fallback(aiohttp_app.router, service.handler))
+        aiohttp_app.on_startup.append(service.start)
+        aiohttp_app.on_cleanup.append(service.stop)
+        return aiohttp_app
+
+    def run(
+        self,
+        app: Flask | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int | None = None,
+        debug: bool = False,
+    ) -> None:
+        """Serve *app* until Ctrl-C, for local work.
+
+        Args:
+            app: The application; by default the one that was initialized last.
+            host: Name or address to listen on.
+            port: By default that of ``SERVER_NAME``, or 5000.
+            debug: Reload when the code changes, and show Werkzeug's debugger in the browser.
+
+        Raises:
+            NotInitialized: There is no application, or it is unknown to this extension.
+        """
+        from . import _devserver
+
+        app = app or self._app
+        if app is None:
+            raise NotInitialized
+        state_of(app)
+        _devserver.run(app, host=host, port=port, debug=debug)
+
+    @property
+    def ws(self) -> WebSocket:
+        """The current request's websocket, an ``aiohttp.web.WebSocketResponse``.
+
+        Raises:
+            NoWebSocket: The request did not ask for one, or there is no request.
+        """
+        if not has_request_context():
+            raise NoWebSocket("no", "request")
+        socket = request.environ.get("wsgi.websocket")
+        if socket is None:
+            raise NoWebSocket(request.method, request.path)
+        return cast("WebSocket", socket)
+
+    def on_startup(self, function: F) -> F:
+        """Call *function* in each worker before it serves: ``def`` or ``async def``, no arguments.
+
+        If it fails the server stops.
+        """
+        self._hooks.append(Hook(Kind.STARTUP, function))
+        return function
+
+    def on_shutdown(self, function: F) -> F:
+        """Call *function* in each worker after its last request: ``def`` or ``async def``."""
+        self._hooks.append(Hook(Kind.SHUTDOWN, function))
+        return function
+
+    def lifespan(self, function: LifespanFunction) -> LifespanFunction:
+        """Run an async generator in each worker: to its ``yield`` at the start, on at the stop.
+
+        Raises:
+            TypeError: *function* is no async generator function.
+        """
+        self._hooks.append(Hook(Kind.LIFESPAN, function))
+        return function
+
+    def create_task(
+        self, coroutine: Coroutine[Any, Any, T], *, name: str | None = None
+    ) -> asyncio.Task[T]:
+        """Run *coroutine* beside the request and beyond its end, with an application context.
+
+        A failure is logged. At a stop the worker waits for it, and cancels it at its deadline.
+
+        Args:
+            name: For logs; by default the coroutine's own.
+        """
+        app = self._current_app()
+        tasks = state_of(app).tasks
+
+        async def start() -> asyncio.Task[T]:
+            return tasks.start(coroutine, name)
+
+        if _runs_on(current_loop()):
+            return tasks.start(coroutine, name)
+        return await_(start())
+
+    @property
+    def tasks(self) -> Iterator[asyncio.Task[Any]]:
+        """The tasks of :meth:`create_task` that have not ended."""
+        return iter(state_of(self._current_app()).tasks)
+
+    def _current_app(self) -> Flask:
+        if current_app:
+            return cast("Any", current_app)._get_current_object()  # type: ignore[no-any-return]
+        if self._app is None:
+            raise NotInitialized
+        return self._app
+
+
+def _runs_on(loop: asyncio.AbstractEventLoop) -> bool:
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
+
+
+def _async_to_sync(function: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:
+    """Return a synchronous function that waits for *function* (``Flask.async_to_sync``)."""
+
+    @functools.wraps(function)
+    def waits(*args: Any, **kwargs: Any) -> Any:
+        return await_(function(*args, **kwargs))
+
+    return waits

@@ -1,0 +1,235 @@
+"""One request, from aiohttp to WSGI and back.
+
+The handler builds the environ, chooses the place (greenlet or thread), lets the exchange run there
+whole, and sees to every way in which that can end.
+"""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import io
+from time import perf_counter
+from typing import cast
+
+from aiohttp import web
+
+from . import _bridge
+from ._body_input import BodyInput
+from ._disconnected import Disconnected
+from ._environ import Environ, build_environ, is_websocket_upgrade
+from ._exchange import Exchange, WSGIApplication
+from ._file_wrapper import FileWrapper
+from ._routing import Place, Router
+from ._settings import ServerSettings
+from ._threads import ThreadPool
+from ._traffic import Traffic
+from ._websocket import WebSocket, WebSocketExchange
+from ._writer import Connection
+from .exceptions import ClientGone, InvalidApplication
+from .util import find_flask_apps
+
+__all__ = ("WSGIHandlerBase", "WSGIWebSocketHandler")
+
+# A body of at most this many bytes is given to the application whole: a thread need not ask the
+# loop for it.
+_SMALL_BODY = 1 << 16
+
+
+class WSGIHandlerBase(abc.ABC):
+    """A handler for aiohttp's router that serves a WSGI application.
+
+    Args:
+        wsgi: Any WSGI callable.
+    """
+
+    def __init__(self, wsgi: WSGIApplication) -> None:
+        self.wsgi = wsgi
+
+        # May be replaced until start().
+        self.settings = ServerSettings()
+
+        self.traffic = Traffic()
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Serve one request."""
+        return await self.handle_request(request)
+
+    @abc.abstractmethod
+    async def handle_request(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Serve one request."""
+
+    async def start(self) -> None:
+        """Get ready, on the loop that will serve. Idempotent."""
+
+    async def stop(self) -> None:
+        """Give back what :meth:`start` took. Idempotent."""
+
+
+class WSGIWebSocketHandler(WSGIHandlerBase):
+    """Serves a WSGI application: async views on the loop, all others in threads, websockets.
+
+    Args:
+        wsgi: Any WSGI callable. Where it leads to a Flask application, that one's routes tell
+            which requests run on the loop; otherwise all run in threads.
+    """
+
+    def __init__(self, wsgi: WSGIApplication) -> None:
+        super().__init__(wsgi)
+
+        # Made by start().
+        self._pool: ThreadPool | None = None
+        self._router: Router | None = None
+        self._http: Environ = {}
+        self._https: Environ = {}
+
+    async def start(self) -> None:
+        """Start the thread pool and read the routes, on the loop that will serve."""
+        if self._pool is not None:
+            return
+        self._pool = ThreadPool(self.settings.threads)
+        flask_apps = find_flask_apps(self.wsgi)
+        self._router = Router(flask_apps[0]) if flask_apps else None
+        self._http = _base_environ(self.settings, "http")
+        self._https = _base_environ(self.settings, "https")
+
+    async def stop(self) -> None:
+        """Let the threads end, and do not wait for those that are busy."""
+        if self._pool is not None:
+            self._pool.stop()
+            self._pool = None
+
+    async def handle_request(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Serve one request, to the end of its answer or of its websocket."""
+        if self._pool is None:
+            await self.start()
+        started = perf_counter()
+        try:
+            environ = self._environ(request)
+        except InvalidApplication as error:
+            self.settings.logger.error("%s", error)
+            return web.Response(status=500, text="500 Internal Server Error\n")
+        exchange = self._exchange(request, environ)
+        self.traffic.begin(exchange)
+        try:
+            await self._serve(request, exchange)
+            return exchange.response()
+        finally:
+            exchange.release()
+            self.traffic.end()
+            head = exchange.pending.head
+            self.settings.access_log.write(
+                environ,
+                exchange.status,
+                head.headers if head else [],
+                exchange.sent,
+                perf_counter() - started,
+            )
+
+    def _environ(self, request: web.BaseRequest) -> Environ:
+        protocol = request.protocol
+        target = request.raw_path
+        if not target.isascii():
+            target = target.encode("utf-8", "surrogateescape").decode("latin-1")
+        return build_environ(
+            self._http if protocol.ssl_context is None else self._https,
+            method=request.method,
+            target=target,
+            version=request.version,
+            headers=request.raw_headers,
+            peer=protocol.peername,
+            server=protocol.sockname,
+            script_name=self.settings.script_name,
+        )
+
+    def _exchange(self, request: web.BaseRequest, environ: Environ) -> Exchange:
+        # What follows a chunked body, a refused upgrade or a CONNECT must never be taken for a
+        # request: whoever sent it may mean it as something else (RFC 9112, section 11.2).
+        reusable = (
+            request.keep_alive
+            and self.settings.keepalive > 0
+            and not (
+                "HTTP_TRANSFER_ENCODING" in environ
+                or "HTTP_UPGRADE" in environ
+                or request.method == "CONNECT"
+            )
+        )
+        kind = Exchange
+        if is_websocket_upgrade(environ):
+            kind = WebSocketExchange
+            environ["wsgi.websocket"] = WebSocket(request, environ, self.settings, self.traffic)
+        return kind(
+            self.wsgi,
+            environ,
+            Connection(request),
+            version=request.version,
+            server=self.settings.server,
+            keep_alive=lambda: reusable and not self.traffic.closing,
+        )
+
+    async def _serve(self, request: web.BaseRequest, exchange: Exchange) -> None:
+        logger, target = self.settings.logger, exchange.environ["RAW_URI"]
+        try:
+            await self._run(request, exchange)
+        except ClientGone as error:
+            logger.info("%s %s: %s", request.method, target, error)
+            exchange.cut()
+        except asyncio.CancelledError:
+            exchange.cut()
+            raise
+        except Exception:
+            logger.exception("Error handling request %s %s", request.method, target)
+            exchange.fail()
+        try:
+            await exchange.end()
+        except ClientGone as error:
+            logger.info("%s %s: %s", request.method, target, error)
+
+    async def _run(self, request: web.BaseRequest, exchange: Exchange) -> None:
+        environ = exchange.environ
+        if self._router is not None and (
+            self._router.place(environ, "wsgi.websocket" in environ) is Place.LOOP
+        ):
+            environ["wsgi.input"] = _body(request, exchange)
+            await _bridge.run(exchange.run)
+        else:
+            environ["wsgi.input"] = await _body_for_thread(request, exchange)
+            pool = cast("ThreadPool", self._pool)
+            exchange.on_loop = pool.post
+            await pool.run(exchange.run)
+
+
+def _base_environ(settings: ServerSettings, scheme: str) -> Environ:
+    """Return the part of the environ that is the same for each request."""
+    return {
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scheme,
+        "wsgi.errors": settings.errors,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": settings.multiprocess,
+        "wsgi.run_once": False,
+        "wsgi.input_terminated": True,
+        "wsgi.file_wrapper": FileWrapper,
+        "SERVER_SOFTWARE": settings.software,
+    }
+
+
+def _body(request: web.BaseRequest, exchange: Exchange) -> io.BufferedIOBase:
+    """Return the request's body as a file; from memory, if it is small and has arrived."""
+    content = request.content
+    if content.is_eof() and content.total_bytes <= _SMALL_BODY and content.exception() is None:
+        return io.BytesIO(content.read_nowait())
+    expects = exchange.environ.get("HTTP_EXPECT", "").lower() == "100-continue"
+    return BodyInput(content, exchange.connection.send_continue if expects else None)
+
+
+async def _body_for_thread(request: web.BaseRequest, exchange: Exchange) -> io.BufferedIOBase:
+    """Return the same, after waiting for a small body: a slow client then holds no thread."""
+    length = exchange.environ.get("CONTENT_LENGTH", "")
+    small = length.isdigit() and int(length) <= _SMALL_BODY
+    if small and not request.content.is_eof() and "HTTP_EXPECT" not in exchange.environ:
+        try:
+            return io.BytesIO(await request.content.read())
+        except Exception as error:
+            raise Disconnected("sending its request body") from error
+    return _body(request, exchange)

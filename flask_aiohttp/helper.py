@@ -1,0 +1,146 @@
+"""Decorators and small functions for views."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+from collections.abc import Callable
+from typing import Any, TypeVar, cast, overload
+
+from flask import abort, current_app, request
+
+from ._environ import is_websocket_upgrade
+from ._routing import mark_websocket_view
+from ._waiting import await_
+from ._websocket import WebSocket
+from .exceptions import WebSocketUnsupported
+
+__all__ = ("async_", "has_websocket", "websocket", "wrap_wsgi_middleware")
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def async_(function: F) -> F:
+    """Make a view of an ``async def`` function, or of a generator function with ``yield from``.
+
+    Flask runs ``async def`` views without it; they are returned as they are. Generator functions
+    are the coroutines of old; what they ``yield from`` is awaited.
+
+    Raises:
+        TypeError: *function* is neither.
+    """
+    if inspect.iscoroutinefunction(function):
+        return function
+    if not inspect.isgeneratorfunction(function):
+        raise TypeError(
+            f"@async_ needs an 'async def' function or a generator function with 'yield from', "
+            f"not {function!r}; a plain 'def' view needs no decorator"
+        )
+    coroutine_function = types.coroutine(function)
+
+    @functools.wraps(function)
+    async def view(*args: Any, **kwargs: Any) -> Any:
+        return await coroutine_function(*args, **kwargs)
+
+    return cast("F", view)
+
+
+@overload
+def websocket(function: F, /) -> F: ...
+
+
+@overload
+def websocket(*, failure_status_code: int = 400) -> Callable[[F], F]: ...
+
+
+def websocket(
+    function: Callable[..., Any] | None = None, /, *, failure_status_code: int = 400
+) -> Callable[..., Any]:
+    """Mark a view as a websocket's.
+
+    The view uses ``aio.ws``; the handshake happens when it first does. What it returns or aborts
+    with before that is sent as a plain HTTP answer. It may be ``async def``, a generator function
+    with ``yield from``, or ``def``; the last one takes a thread of the pool for as long as the
+    socket is open, and waits with ``await_()``.
+
+    Args:
+        failure_status_code: Status of the answer to a request that asks for no websocket.
+
+    Raises:
+        WebSocketUnsupported: While serving: the server has no websockets.
+    """
+    if function is None:
+        return functools.partial(_websocket_view, failure_status_code=failure_status_code)
+    return _websocket_view(function, failure_status_code=failure_status_code)
+
+
+def _websocket_view(
+    function: Callable[..., Any], *, failure_status_code: int
+) -> Callable[..., Any]:
+    if inspect.isgeneratorfunction(function):
+        function = async_(function)
+    view: Callable[..., Any]
+
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def async_view(*args: Any, **kwargs: Any) -> Any:
+            socket = _socket(failure_status_code)
+            return await _outcome(socket, await function(*args, **kwargs))
+
+        view = async_view
+    else:
+
+        @functools.wraps(function)
+        def sync_view(*args: Any, **kwargs: Any) -> Any:
+            socket = _socket(failure_status_code)
+            return await_(_outcome(socket, function(*args, **kwargs)))
+
+        view = sync_view
+
+    mark_websocket_view(view)
+    return view
+
+
+def _socket(failure_status_code: int) -> WebSocket:
+    if not has_websocket():
+        if is_websocket_upgrade(request.environ):
+            raise WebSocketUnsupported(
+                request.path, request.environ.get("SERVER_SOFTWARE", "this server")
+            )
+        abort(failure_status_code)
+    return cast("WebSocket", request.environ["wsgi.websocket"])
+
+
+async def _outcome(socket: WebSocket, value: Any) -> Any:
+    """Return what Flask is given as the answer of a websocket view that returned *value*."""
+    if value is None:
+        # A view that says nothing has nothing against the socket: it opens, and is closed.
+        await socket.accept()
+    if socket.prepared:
+        return current_app.response_class(status=101)
+    return value
+
+
+def has_websocket() -> bool:
+    """Return True if the current request asks for a websocket, and the server can give it one."""
+    return request.environ.get("wsgi.websocket") is not None
+
+
+def wrap_wsgi_middleware(
+    middleware: Callable[..., Any], *args: Any
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a function that puts plain WSGI *middleware* around an application.
+
+    Kept for applications that write ``app.wsgi_app = wrap_wsgi_middleware(M)(app.wsgi_app)``.
+    Plain WSGI middleware works without: ``app.wsgi_app = M(app.wsgi_app)``.
+
+    Args:
+        args: Given to *middleware* after the application.
+    """
+
+    def wrapper(wsgi: Callable[..., Any]) -> Callable[..., Any]:
+        return cast("Callable[..., Any]", middleware(wsgi, *args))
+
+    return wrapper

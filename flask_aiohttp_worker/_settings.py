@@ -1,0 +1,47 @@
+"""From gunicorn's configuration to the settings of a server."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from gunicorn import SERVER, SERVER_SOFTWARE
+from gunicorn.http.wsgi import WSGIErrorsWrapper
+
+from flask_aiohttp._settings import ServerSettings
+
+from ._access import access_log
+
+__all__ = ("from_gunicorn",)
+
+# gunicorn's own ceilings, for settings that mean "no limit" (limit_request_line, ..._fields).
+_MAX_LINE = 1 << 20
+_MAX_FIELDS = 32768
+_MAX_FIELD = 8190
+
+
+def from_gunicorn(cfg: Any, log: Any) -> ServerSettings:
+    """Return the settings that *cfg* asks for.
+
+    Args:
+        cfg: ``gunicorn.config.Config``.
+        log: The worker's ``gunicorn.glogging.Logger``.
+    """
+    defaults = ServerSettings()
+    return ServerSettings(
+        # gunicorn's default of 1 is no wish: nobody wants one thread for all sync views.
+        threads=cfg.threads if cfg.threads > 1 else defaults.threads,
+        keepalive=cfg.keepalive,
+        max_line_size=cfg.limit_request_line or _MAX_LINE,
+        max_field_size=cfg.limit_request_field_size or _MAX_FIELD,
+        max_headers=cfg.limit_request_fields or _MAX_FIELDS,
+        graceful_timeout=cfg.graceful_timeout,
+        websocket_max_message_size=cfg.websocket_max_message_size,
+        script_name=os.environ.get("SCRIPT_NAME", ""),
+        multiprocess=cfg.workers > 1,
+        server=SERVER,
+        software=SERVER_SOFTWARE,
+        errors=WSGIErrorsWrapper(cfg),
+        access_log=access_log(log),
+        logger=log,
+    )

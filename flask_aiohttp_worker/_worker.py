@@ -1,0 +1,237 @@
+"""The worker's life: boot, signals, heartbeat, drain, exit.
+
+Rule 1: nothing of asyncio exists before the fork; the loop is made in run().
+Rule 2: a failure before the sockets are served stops gunicorn, a later one does not.
+Rule 3: signal handlers are real ones (``signal.signal``) and only set flags and wake the loop: the
+        loop's own never run when the loop is blocked, which is when SIGABRT is sent.
+Rule 4: the heartbeat goes on until the last request has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import traceback
+from types import FrameType
+from typing import Any
+
+from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
+from gunicorn.errors import AppImportError
+from gunicorn.sock import ssl_context
+from gunicorn.workers import base
+from setproctitle import setproctitle
+
+from flask_aiohttp import InvalidApplication
+from flask_aiohttp._server import Server
+
+from ._application import as_aiohttp_application, check_application
+from ._settings import from_gunicorn
+
+__all__ = ("Worker",)
+
+
+class Worker(base.Worker):
+    """A gunicorn worker that serves Flask, WSGI and aiohttp applications on one asyncio loop."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+
+        # True after SIGINT or SIGQUIT: stop without waiting for requests.
+        self.quick = False
+
+        # Set while run() serves; signal handlers find the loop and the server here.
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._server: Server | None = None
+        self._stop: asyncio.Event | None = None
+
+        # What the process is called at the moment.
+        self._title = ""
+
+    @classmethod
+    def check_config(cls, cfg: Any, log: Any) -> None:
+        """Refuse, in the master and before anything is forked, what cannot work.
+
+        Raises:
+            RuntimeError: gunicorn prints it and exits with 1.
+        """
+        if cfg.protocol != "http":
+            raise RuntimeError(
+                f"flask_aiohttp_worker.Worker speaks HTTP, not {cfg.protocol!r}: remove the "
+                "setting 'protocol', or use gunicorn's own workers"
+            )
+        if HttpRequestParser is HttpRequestParserPy:
+            problem = (
+                "aiohttp runs without its C extension; its Python parser is slow and less strict "
+                "against request smuggling"
+            )
+            if not os.environ.get("AIOHTTP_NO_EXTENSIONS"):
+                raise RuntimeError(
+                    f"{problem}. Install aiohttp from a wheel, or set AIOHTTP_NO_EXTENSIONS=1 to "
+                    "run like this all the same"
+                )
+            log.warning("%s (AIOHTTP_NO_EXTENSIONS is set)", problem)
+
+    def load_wsgi(self) -> None:
+        """Load what gunicorn was told to serve.
+
+        Raises:
+            AppImportError: It is no application; gunicorn prints the sentence and stops.
+        """
+        super().load_wsgi()
+        try:
+            check_application(self.wsgi, self.app.app_uri)
+        except InvalidApplication as error:
+            raise AppImportError(str(error)) from error
+
+    def init_signals(self) -> None:
+        """Install the handlers of gunicorn's base worker, which this class overrides in part."""
+        super().init_signals()
+        # Nobody sends it to a worker, but a terminal that closes does so to the whole group.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """SIGTERM: drain. It may come more than once, and means the same each time."""
+        self.alive = False
+        self._wake()
+
+    def handle_quit(self, sig: int, frame: FrameType | None) -> None:
+        """SIGINT or SIGQUIT: stop at once, also in the middle of a drain."""
+        if self.quick:
+            return
+        self.quick = True
+        self.alive = False
+        self.cfg.worker_int(self)
+        self._wake()
+
+    def handle_abort(self, sig: int, frame: FrameType | None) -> None:
+        """SIGABRT: the master has had no heartbeat; say where the loop stands, and leave."""
+        self.aborted = True
+        stack = "".join(traceback.format_stack(frame))
+        self.log.critical(
+            "Worker timeout (pid:%s), the event loop is blocked at\n%s", self.pid, stack
+        )
+        super().handle_abort(sig, frame)
+
+    def run(self) -> None:
+        """Serve until told to stop; the worker's process ends when this returns."""
+        # gunicorn has set it already. Unset it until the sockets are served: then a broken
+        # application stops the master instead of being restarted for ever.
+        self.booted = False
+        self._loop = _new_loop(self.cfg.asgi_loop)
+        try:
+            self._loop.run_until_complete(self._serve())
+        finally:
+            # After an abort there is about one second until SIGKILL: worker_exit needs it.
+            if not self.aborted:
+                _close(self._loop)
+
+    async def _serve(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        # The reloader's thread writes here when a file has changed.
+        loop.add_reader(self.PIPE[0], self._empty_pipe)
+
+        settings = from_gunicorn(self.cfg, self.log)
+        self._server = server = Server(await as_aiohttp_application(self.wsgi), settings)
+        server.traffic.limit = self.max_requests
+        server.traffic.limit_reached = self._limit_reached
+        await server.start()
+        context = self._ssl_context() if self.cfg.is_ssl else None
+        for listener in self.sockets:
+            await server.listen(listener.sock, ssl_context=context, backlog=self.cfg.backlog)
+        self.booted = True
+
+        heartbeat = asyncio.create_task(self._beat(server), name="heartbeat")
+        self._look()
+        await self._stop.wait()
+        if self.quick:
+            server.hurry()
+        await server.stop(self._drain_timeout())
+        heartbeat.cancel()
+        loop.remove_reader(self.PIPE[0])
+
+    async def _beat(self, server: Server) -> None:
+        """Tell the master that the loop turns, and look whether the master is still there."""
+        period = min(1.0, self.cfg.timeout / 4) if self.cfg.timeout else 1.0
+        while True:
+            self.notify()
+            if self.ppid != os.getppid():
+                self.log.info("Parent changed, shutting down: %s", self)
+                self.alive = False
+                self._look()
+            self._show(server)
+            await asyncio.sleep(period)
+
+    def _drain_timeout(self) -> float:
+        # The master kills at graceful_timeout: what is cancelled, and the hooks, need the rest.
+        graceful = float(self.cfg.graceful_timeout)
+        return max(0.0, graceful - min(2.0, graceful / 4))
+
+    def _ssl_context(self) -> Any:
+        context = ssl_context(self.cfg)
+        # gunicorn offers h2 where http_protocols has it; aiohttp does not speak it.
+        context.set_alpn_protocols(["http/1.1"])
+        return context
+
+    def _limit_reached(self) -> None:
+        if self.alive:
+            self.log.info("Autorestarting worker after current request.")
+        self.alive = False
+        self._look()
+
+    def _wake(self) -> None:
+        """Have the loop look at the flags. Called by signal handlers."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._look)
+
+    def _empty_pipe(self) -> None:
+        os.read(self.PIPE[0], 4096)
+        self._look()
+
+    def _look(self) -> None:
+        if self.quick and self._server is not None:
+            self._server.hurry()
+        if not self.alive and self._stop is not None:
+            self._stop.set()
+
+    def _show(self, server: Server) -> None:
+        """Say in the process's title what the worker is doing."""
+        traffic = server.traffic
+        sockets = len(traffic.websockets)
+        doing = [f"{len(traffic.in_flight) - sockets} requests", f"{sockets} websockets"]
+        if not self.alive:
+            doing.append("draining")
+        title = f"gunicorn: worker [{self.cfg.proc_name}] {', '.join(doing)}"
+        # On macOS it crashes after a fork (https://github.com/benoitc/gunicorn/issues/3021).
+        if title != self._title and sys.platform != "darwin":
+            setproctitle(title)
+            self._title = title
+
+
+def _new_loop(kind: str) -> asyncio.AbstractEventLoop:
+    """Return a new loop: gunicorn's setting asgi_loop says auto, asyncio or uvloop."""
+    if kind != "asyncio":
+        try:
+            import uvloop
+        except ImportError:
+            if kind == "uvloop":
+                raise RuntimeError(
+                    "asgi_loop is 'uvloop', which is not installed: "
+                    "pip install flask-aiohttp-worker[uvloop]"
+                ) from None
+        else:
+            return uvloop.new_event_loop()
+    return asyncio.new_event_loop()
+
+
+def _close(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel what is left on the loop, give it a second, and close it."""
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    if left:
+        loop.run_until_complete(asyncio.wait(left, timeout=1))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()

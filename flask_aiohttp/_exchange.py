@@ -59,7 +59,7 @@ class Exchange:
 
         # Calls a function on the loop without waiting for it. The handler sets it to what fits
         # the place: call at once, or post to the loop.
-        self.on_loop: Callable[..., object] = lambda function, *args: function(*args)
+        self.on_loop: Callable[..., object] = _call
 
         self.pending = Pending(self.write)
 
@@ -157,6 +157,8 @@ class Exchange:
 
     def fail(self) -> None:
         """Bring the answer to an end after the application has failed. Call it on the loop."""
+        # The place has been left. What were posted now would come after the connection's end.
+        self.on_loop = _call
         if self.phase is Phase.STREAMING:
             self.cut()
         elif self.phase is not Phase.FINISHED:
@@ -232,3 +234,7 @@ class Exchange:
             prefix = b""
         if prefix or data:
             self.on_loop(self.connection.send, prefix + data)
+
+
+def _call(function: Callable[..., object], *args: object) -> None:
+    function(*args)

@@ -45,24 +45,32 @@ class Server:
         # Set when a stop must not wait any longer.
         self._hurry = asyncio.Event()
 
+        # True if there is nothing but a WSGI application to serve: aiohttp's own routing and
+        # request class would only cost time.
+        self._plain = self.service is not None and _has_nothing_else(application)
+
+        self._runner = self._make_runner()
+
+    def _make_runner(self) -> web.AppRunner | web.ServerRunner:
         # An application of somebody else's has requests that only aiohttp can wait for; it spends
         # this time up to twice.
-        grace = (
-            _AIOHTTP_GRACE if self.service else max(_AIOHTTP_GRACE, settings.graceful_timeout / 3)
-        )
-        self._runner = web.AppRunner(
-            application,
-            logger=settings.logger,
-            access_log=None,
+        wait = _AIOHTTP_GRACE if self.service else self.settings.graceful_timeout / 3
+        timeout = max(_AIOHTTP_GRACE, wait)
+        options: dict[str, Any] = {
+            "logger": self.settings.logger,
+            "access_log": None,
             # WSGI applications see a body as it was sent; to inflate it here would also make
             # Content-Length a lie.
-            auto_decompress=False,
-            keepalive_timeout=settings.keepalive,
-            max_line_size=settings.max_line_size,
-            max_field_size=settings.max_field_size,
-            max_headers=settings.max_headers,
-            shutdown_timeout=grace,
-        )
+            "auto_decompress": False,
+            "keepalive_timeout": self.settings.keepalive,
+            "max_line_size": self.settings.max_line_size,
+            "max_field_size": self.settings.max_field_size,
+            "max_headers": self.settings.max_headers,
+        }
+        if self._plain and self.service is not None:
+            server = web.Server(self.service.handler, **options)
+            return web.ServerRunner(server, shutdown_timeout=timeout)
+        return web.AppRunner(self._application, shutdown_timeout=timeout, **options)
 
     async def start(self) -> None:
         """Run the application's hooks of the start; nothing listens yet.
@@ -72,13 +80,10 @@ class Server:
         """
         if self.service is not None:
             self.service.configure(self.settings)
+        if self._plain:
+            self._application.freeze()
+            await self._application.startup()
         await self._runner.setup()
-        if self.service is not None and _has_nothing_else(self._application):
-            # Nothing but Flask: aiohttp's own routing and request class would only cost time.
-            server = self._runner.server
-            assert server is not None
-            server.request_handler = self.service.handler
-            server.request_factory = web.Server(self.service.handler).request_factory
 
     async def listen(
         self, sock: socket.socket, *, ssl_context: ssl.SSLContext | None, backlog: int
@@ -120,6 +125,9 @@ class Server:
         if self.service is not None:
             self.service.deadline = loop.time() if self._hurry.is_set() else deadline
         await self._runner.cleanup()
+        if self._plain:
+            await self._application.shutdown()
+            await self._application.cleanup()
 
     def hurry(self) -> None:
         """Let a :meth:`stop` under way, or the next, wait no longer for requests."""

@@ -43,16 +43,20 @@ class Service:
             settings = with_config(settings, self.flask_apps[0].config)
         self.handler.settings = settings
 
-    async def start(self, _: web.Application) -> None:
+    async def start(self, application: web.Application) -> None:
         """Start the handler, then run the hooks of the start."""
         self.configure(self.handler.settings)
         await self.handler.start()
-        for app in self.flask_apps:
-            lifespan = Lifespan(app, state_of(app).hooks())
-            await lifespan.start()
-            self._lifespans.append(lifespan)
+        try:
+            for app in self.flask_apps:
+                lifespan = Lifespan(app, state_of(app).hooks())
+                await lifespan.start()
+                self._lifespans.append(lifespan)
+        except BaseException:
+            await self.stop(application)
+            raise
 
-    async def stop(self, _: web.Application) -> None:
+    async def stop(self, application: web.Application) -> None:
         """Wait for the tasks, run the hooks of the stop, then stop the handler."""
         for app in self.flask_apps:
             await state_of(app).tasks.finish(self._remaining())

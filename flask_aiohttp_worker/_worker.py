@@ -144,13 +144,15 @@ class Worker(base.Worker):
         self.booted = True
 
         heartbeat = asyncio.create_task(self._beat(server), name="heartbeat")
+        stopped = asyncio.create_task(self._stop.wait(), name="wait for the stop")
         self._look()
-        await self._stop.wait()
-        if self.quick:
-            server.hurry()
+        await asyncio.wait({heartbeat, stopped}, return_when=asyncio.FIRST_COMPLETED)
         await server.stop(self._drain_timeout())
-        heartbeat.cancel()
         loop.remove_reader(self.PIPE[0])
+        if heartbeat.done():  # it never ends by itself: let its error be seen
+            heartbeat.result()
+        heartbeat.cancel()
+        stopped.cancel()
 
     async def _beat(self, server: Server) -> None:
         """Tell the master that the loop turns, and look whether the master is still there."""

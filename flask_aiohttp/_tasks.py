@@ -32,6 +32,8 @@ class Tasks:
         task = asyncio.get_running_loop().create_task(self._in_context(coroutine), name=name)
         self._running.add(task)
         task.add_done_callback(self._finished)
+        # A task that is cancelled before its first step has never touched it.
+        task.add_done_callback(lambda _: coroutine.close())
         return task
 
     async def finish(self, timeout: float) -> None:

@@ -10,6 +10,7 @@ Rule 4: an idle thread keeps nothing of its last work.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -72,6 +73,8 @@ def wait_on(
 
     post(start)
     done.acquire()
+    if inspect.iscoroutine(awaitable):
+        awaitable.close()  # a task cancelled before its first step has never touched it
 
     for variable, value in context.items():
         if variable.get(_MISSING) is not value:

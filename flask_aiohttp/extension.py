@@ -198,9 +198,11 @@ def _runs_on(loop: asyncio.AbstractEventLoop) -> bool:
 
 def _async_to_sync(function: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:
     """Return a synchronous function that waits for *function* (``Flask.async_to_sync``)."""
+    # Flask asks for it at each call of each view and hook: a partial is made in 0.1 us.
+    return functools.partial(_call_and_wait, function)
 
-    @functools.wraps(function)
-    def waits(*args: Any, **kwargs: Any) -> Any:
-        return await_(function(*args, **kwargs))
 
-    return waits
+def _call_and_wait(
+    function: Callable[..., Coroutine[Any, Any, Any]], *args: Any, **kwargs: Any
+) -> Any:
+    return await_(function(*args, **kwargs))

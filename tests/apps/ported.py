@@ -56,7 +56,7 @@ async def api():
     url = request.host_url + "late"
     async with session.get(url) as response:
         data = await response.read()
-    return data
+    return {"data": data.decode()}
 
 
 @app.route("/echo")

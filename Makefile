@@ -4,7 +4,7 @@ VENV ?= .venv
 PORT ?= 8000
 BIN = $(VENV)/bin
 
-.PHONY: demo test check lint types clean
+.PHONY: demo test test-lowest check lint types duplicates clean
 
 demo: $(VENV)/.installed
 	@echo "Open http://127.0.0.1:$(PORT) in a browser. Ctrl-C stops."
@@ -14,11 +14,21 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	$(BIN)/pytest $(TESTS)
 
-check: lint types test
+# The same with the oldest versions that setup.cfg allows.
+test-lowest: $(VENV)/.installed-lowest
+	$(BIN)/pytest $(TESTS)
+
+check: lint types duplicates test
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# Lines that stand twice.
+duplicates: $(VENV)/.installed-dev
+	$(BIN)/pylint --disable=all --enable=duplicate-code --min-similarity-lines=8 \
+		--ignore-imports=y --ignore-docstrings=y --ignore-signatures=y \
+		flask_aiohttp flask_aiohttp_worker
 
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
@@ -34,6 +44,11 @@ $(VENV)/.installed-test: $(VENV)/.installed
 
 $(VENV)/.installed-dev: $(VENV)/.installed-test
 	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
+
+$(VENV)/.installed-lowest: setup.cfg tests/lowest-versions.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[test]' --constraint tests/lowest-versions.txt
 	touch $@
 
 clean:

@@ -15,13 +15,14 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, cast
 
 import click
 from aiohttp import web
 from flask import Flask
 
+from ._exchange import Exchange
 from ._server import Server
 from ._service import SERVICE
 from ._settings import ServerSettings
@@ -124,15 +125,9 @@ class TerminalLog:
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
 
-    def write(
-        self,
-        environ: Mapping[str, Any],
-        status: str,
-        headers: list[tuple[str, str]],
-        sent: int,
-        seconds: float,
-    ) -> None:
+    def write(self, exchange: Exchange, seconds: float) -> None:
         """Write one line."""
+        environ = exchange.environ
         # The target comes from outside: no escape sequence of its may reach the terminal.
         target = environ["RAW_URI"].encode("ascii", "backslashreplace").decode()
         target = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in target)
@@ -141,7 +136,7 @@ class TerminalLog:
             environ["REMOTE_ADDR"],
             environ["REQUEST_METHOD"],
             target,
-            status,
+            exchange.status,
             seconds * 1000,
         )
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TextIO
 
+from ._exchange import Exchange
 from .exceptions import InvalidSetting
 
 __all__ = ("AccessLog", "NoAccessLog", "ServerSettings", "with_config")
@@ -21,21 +22,11 @@ __all__ = ("AccessLog", "NoAccessLog", "ServerSettings", "with_config")
 class AccessLog(Protocol):
     """Where finished requests are written down."""
 
-    def write(
-        self,
-        environ: Mapping[str, Any],
-        status: str,
-        headers: list[tuple[str, str]],
-        sent: int,
-        seconds: float,
-    ) -> None:
+    def write(self, exchange: Exchange, seconds: float) -> None:
         """Write one line.
 
         Args:
-            environ: The request's WSGI environ.
-            status: The answer's status, for example ``"200 OK"``.
-            headers: The answer's headers.
-            sent: Bytes of the body that were sent.
+            exchange: The request and its answer.
             seconds: From the request's arrival to the answer's end.
         """
 
@@ -43,14 +34,7 @@ class AccessLog(Protocol):
 class NoAccessLog:
     """Writes nothing."""
 
-    def write(
-        self,
-        environ: Mapping[str, Any],
-        status: str,
-        headers: list[tuple[str, str]],
-        sent: int,
-        seconds: float,
-    ) -> None:
+    def write(self, exchange: Exchange, seconds: float) -> None:
         pass
 
 

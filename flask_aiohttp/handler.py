@@ -117,14 +117,7 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
         finally:
             exchange.release()
             self.traffic.end()
-            head = exchange.pending.head
-            self.settings.access_log.write(
-                environ,
-                exchange.status,
-                head.headers if head else [],
-                exchange.sent,
-                perf_counter() - started,
-            )
+            self.settings.access_log.write(exchange, perf_counter() - started)
 
     def _environ(self, request: web.BaseRequest) -> Environ:
         protocol = request.protocol

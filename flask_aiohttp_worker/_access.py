@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from gunicorn.glogging import Logger
 
+from flask_aiohttp._exchange import Exchange
 from flask_aiohttp._settings import AccessLog, NoAccessLog
 
 __all__ = ("GunicornAccessLog", "access_log")
@@ -40,24 +40,18 @@ class GunicornAccessLog:
     def __init__(self, log: Any) -> None:
         self._log = log
 
-    def write(
-        self,
-        environ: Mapping[str, Any],
-        status: str,
-        headers: list[tuple[str, str]],
-        sent: int,
-        seconds: float,
-    ) -> None:
+    def write(self, exchange: Exchange, seconds: float) -> None:
         """Write one line, or whatever the logger makes of it."""
+        head = exchange.pending.head
         request_headers = [
             (name[5:].replace("_", "-"), value)
-            for name, value in environ.items()
+            for name, value in exchange.environ.items()
             if name.startswith("HTTP_")
         ]
         self._log.access(
-            _Response(status, headers, sent),
+            _Response(exchange.status, head.headers if head else [], exchange.sent),
             _Request(request_headers),
-            environ,
+            exchange.environ,
             timedelta(seconds=seconds),
         )
 

@@ -133,10 +133,32 @@ class Gunicorn:
         wait_for(lambda: self.log.count(text) >= times, f"{text!r} in the log:\n{self.log}")
 
     @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
     def workers(self) -> list[int]:
         """The process ids of the workers that live."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return [int(pid) for pid in children.read_text().split()]
+
+    def title(self, pid: int) -> str:
+        """Return what a process calls itself; nothing, if there is none."""
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            return command.replace(b"\0", b" ").strip().decode()
+        return ""
+
+    def wait_for_workers(self, number: int = 1) -> list[int]:
+        """Wait until *number* workers serve, and return their process ids."""
+        self.wait_until_listening()
+
+        def serving() -> list[int]:
+            pids = [pid for pid in self.workers if " websockets" in self.title(pid)]
+            return pids if len(pids) == number else []
+
+        return wait_for(serving, f"{number} workers that serve:\n{self.log}")
 
     def request(
         self,

@@ -224,7 +224,8 @@ def _new_loop(kind: str) -> asyncio.AbstractEventLoop:
                     "pip install flask-aiohttp-worker[uvloop]"
                 ) from None
         else:
-            return uvloop.new_event_loop()
+            loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+            return loop
     return asyncio.new_event_loop()
 
 

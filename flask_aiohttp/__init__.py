@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._sse import Event, last_event_id, sse
 from ._waiting import await_
 from .exceptions import (
     BridgeRequired,
@@ -22,6 +23,7 @@ __all__ = (
     "AioHTTP",
     "BridgeRequired",
     "ClientGone",
+    "Event",
     "FlaskAioHTTPError",
     "InvalidApplication",
     "InvalidResponse",
@@ -34,6 +36,8 @@ __all__ = (
     "async_",
     "await_",
     "has_websocket",
+    "last_event_id",
+    "sse",
     "websocket",
     "wrap_wsgi_middleware",
 )

@@ -73,6 +73,9 @@ class Lifespan:
         Raises:
             Whatever a hook raises. The lifespans begun by then are ended first.
         """
+        # Without hooks there is no context to push, and no teardown of one to surprise anybody.
+        if not self._hooks:
+            return
         try:
             await _bridge.run(self._start)
         except BaseException:
@@ -81,7 +84,8 @@ class Lifespan:
 
     async def stop(self) -> None:
         """Run the hooks of the stop, each of them, also after one that fails. Idempotent."""
-        await _bridge.run(self._stop)
+        if self._started or self._open:
+            await _bridge.run(self._stop)
 
     def _start(self) -> None:
         with self._app.app_context():

@@ -11,6 +11,7 @@ from aiohttp import web
 from flask import Flask, current_app, has_request_context, request
 
 from ._fallback import Fallback
+from ._held_body import accept_async_bodies
 from ._lifespan import Hook, Kind
 from ._routing import accept_both_schemes
 from ._service import SERVICE, Service
@@ -67,6 +68,7 @@ class AioHTTP:
             state = app.extensions["aiohttp"] = AppState(app)
             app.async_to_sync = _async_to_sync  # type: ignore[method-assign, assignment]
             accept_both_schemes(app)
+            accept_async_bodies(app)
             app.aiohttp_app = self.create_aiohttp_app(app)  # type: ignore[attr-defined]
         if not any(hooks is self._hooks for hooks in state.hook_lists):
             state.hook_lists.append(self._hooks)

@@ -37,13 +37,15 @@ def _example():
     return names
 
 
-async def test_application_of_the_readme_serves_its_three_views(example):
-    """The README's application serves a sync view, an async view and a websocket."""
+async def test_application_of_the_readme_serves_its_views(example):
+    """The README's application serves a sync view, an async view, events and a websocket."""
     async with serve(example["app"]) as served:
         async with served.session.get("/") as plain:
             assert "a sync view, in a thread" == await plain.text()
         async with served.session.get("/late") as late:
             assert "an async view, on the loop" == await late.text()
+        async with served.session.get("/ticks") as ticks:
+            assert 10 == (await ticks.text()).count('data: {"number": ')
         async with served.session.ws_connect("/echo") as socket:
             await socket.send_str("hello")
 

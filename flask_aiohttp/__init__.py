@@ -17,7 +17,14 @@ from .exceptions import (
 )
 from .extension import AioHTTP
 from .handler import WSGIHandlerBase, WSGIWebSocketHandler
-from .helper import async_, has_websocket, websocket, wrap_wsgi_middleware
+from .helper import (
+    async_,
+    cancel_on_disconnect,
+    has_client,
+    has_websocket,
+    websocket,
+    wrap_wsgi_middleware,
+)
 
 __all__ = (
     "AioHTTP",
@@ -35,6 +42,8 @@ __all__ = (
     "WebSocketUnsupported",
     "async_",
     "await_",
+    "cancel_on_disconnect",
+    "has_client",
     "has_websocket",
     "last_event_id",
     "sse",

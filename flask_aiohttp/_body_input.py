@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, cast
 
 from aiohttp import StreamReader
 
-from ._disconnected import Disconnected
+from ._disconnected import Disconnected, SlowClient
 from ._waiting import await_
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = ("BodyInput",)
+__all__ = ("BodyInput", "receive")
 
 # The largest piece that is taken from the connection at a time, in bytes.
 _PIECE = 1 << 18
@@ -31,13 +31,17 @@ class BodyInput(io.BufferedIOBase):
 
     Args:
         content: Where aiohttp puts what arrives.
+        timeout: Seconds that the client may let pass between two pieces.
         ask: Called on the loop before the first wait; sends ``100 Continue`` where the client
             expects it.
     """
 
-    def __init__(self, content: StreamReader, ask: Callable[[], object] | None) -> None:
+    def __init__(
+        self, content: StreamReader, timeout: float, ask: Callable[[], object] | None
+    ) -> None:
         super().__init__()
         self._content = content
+        self._timeout = timeout
         self._ask = ask
 
         # Arrived; the application has read it up to _position.
@@ -51,6 +55,7 @@ class BodyInput(io.BufferedIOBase):
         """Return *size* bytes, fewer only at the body's end; all of it when *size* is negative.
 
         Raises:
+            SlowClient: Nothing arrived for too long.
             Disconnected: The client left, or sent a malformed body.
         """
         everything = size is None or size < 0
@@ -63,7 +68,7 @@ class BodyInput(io.BufferedIOBase):
 
     def read1(self, size: int = -1, /) -> bytes:
         """Return at most *size* bytes of what arrives next; empty only at the body's end."""
-        if self._position >= len(self._buffer):
+        if self._position >= len(self._buffer) and size:
             self._buffer, self._position = self._receive(), 0
         end = len(self._buffer) if size < 0 else self._position + size
         taken = self._buffer[self._position : end]
@@ -97,10 +102,22 @@ class BodyInput(io.BufferedIOBase):
         if self._ask is not None:
             ask, self._ask = self._ask, None
             ask()
-        try:
-            return await self._content.read(_PIECE)
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:
-            # aiohttp has several: the connection was lost, the chunked coding is malformed, ...
-            raise Disconnected("reading the request body") from error
+        return await receive(self._content, _PIECE, self._timeout)
+
+
+async def receive(content: StreamReader, size: int, timeout: float) -> bytes:
+    """Return what arrives next, at most *size* bytes, all that is to come if that is negative.
+
+    Raises:
+        SlowClient: Nothing arrived for *timeout* seconds.
+        Disconnected: The client left, or sent a malformed body.
+    """
+    try:
+        return await asyncio.wait_for(content.read(size), timeout)
+    except asyncio.TimeoutError:
+        raise SlowClient(timeout) from None
+    except asyncio.CancelledError:
+        raise
+    except Exception as error:
+        # aiohttp has several: the connection was lost, the chunked coding is malformed, ...
+        raise Disconnected("reading the request body") from error

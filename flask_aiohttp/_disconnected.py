@@ -1,12 +1,12 @@
-"""A client that has left, in words that both asyncio and Flask understand."""
+"""Clients that have left or stand still, in words that both asyncio and Flask understand."""
 
 from __future__ import annotations
 
-from werkzeug.exceptions import ClientDisconnected
+from werkzeug.exceptions import ClientDisconnected, RequestTimeout
 
 from .exceptions import ClientGone
 
-__all__ = ("Disconnected",)
+__all__ = ("Disconnected", "SlowClient")
 
 
 class Disconnected(ClientGone, ClientDisconnected):
@@ -20,3 +20,22 @@ class Disconnected(ClientGone, ClientDisconnected):
         ClientGone.__init__(self, what)
         self.description = str(self)
         self.response = None
+
+
+class SlowClient(ClientGone, RequestTimeout, TimeoutError):
+    """Raised to the application where it waits for a body that does not arrive.
+
+    Flask knows it as Werkzeug's own ``RequestTimeout``, and answers 408.
+
+    Args:
+        timeout: Seconds that were waited (``AIOHTTP_BODY_TIMEOUT``).
+    """
+
+    def __init__(self, timeout: float) -> None:
+        ClientGone.__init__(self, "reading the request body")
+        self.timeout = timeout
+        self.description = str(self)
+        self.response = None
+
+    def __str__(self) -> str:
+        return f"nothing of the request body arrived for {self.timeout:g} seconds"

@@ -8,6 +8,7 @@ Rule 3: bytes leave as soon as the application has yielded them. The last ones a
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
@@ -73,6 +74,19 @@ class Exchange:
         # Bytes of the body that were sent.
         self.sent = 0
 
+        # The task that serves this exchange; set by the handler, cancelled when nobody is left to
+        # answer to.
+        self.task: asyncio.Task[Any] | None = None
+
+        # True if a view that has not answered is cancelled too, so many seconds after its client
+        # has left. Surprise cancellation loses writes, so it is only done where it is asked for.
+        self.cancel_on_disconnect = False
+        self.disconnect_grace = 0.0
+        self._cancellation: asyncio.TimerHandle | None = None
+
+        # True once the client has left, or has closed its side of the connection.
+        self.left = False
+
     def run(self) -> None:
         """Call the application, send its answer, and close it.
 
@@ -113,6 +127,8 @@ class Exchange:
             return
         prefix = b""
         if self.pending.phase is not Phase.STREAMING:
+            if self.pending.phase is Phase.FINISHED:
+                raise InvalidResponse("write() was called after the end of its body")
             prefix = self._begin(self._declared_head())
 
         if self.framing is Framing.NONE:
@@ -155,14 +171,18 @@ class Exchange:
             raise InvalidResponse(f"its body is {self._missing} bytes shorter than Content-Length")
         self.pending.phase = Phase.FINISHED
 
-    def fail(self) -> None:
-        """Bring the answer to an end after the application has failed. Call it on the loop."""
+    def fail(self, status: str) -> None:
+        """Bring the answer to an end after the application has failed. Call it on the loop.
+
+        Args:
+            status: What to answer, if nothing has been sent yet.
+        """
         # The place has been left. What were posted now would come after the connection's end.
         self.on_loop = _call
         if self.phase is Phase.STREAMING:
             self.cut()
         elif self.phase is not Phase.FINISHED:
-            self.answer("500 Internal Server Error", "Internal Server Error\n")
+            self.answer(status, f"{status[4:]}\n")
 
     def cut(self) -> None:
         """End the connection, so that a truncated answer cannot be taken for a whole one."""
@@ -192,8 +212,41 @@ class Exchange:
         """
         await self.connection.drain()
 
+    @property
+    def is_streaming(self) -> bool:
+        """True while a part of the body is out and another one due."""
+        return self.phase is Phase.STREAMING and (
+            bool(self._missing) or self.framing in (Framing.CHUNKED, Framing.CLOSE)
+        )
+
+    def client_half_closed(self) -> bool:
+        """Take note that the client sends no more; return True if it may still read the answer.
+
+        One that leaves looks the same at first. It counts as that where an answer is streamed, or
+        where the view wants to know: nothing tells the difference until much later.
+        """
+        self.left = True
+        return self.connection.request_is_whole and not (
+            self.is_streaming or self.cancel_on_disconnect
+        )
+
+    def client_left(self) -> None:
+        """End a body that nobody reads any more, and a view that wants to be cancelled."""
+        self.left = True
+        if self.task is None:
+            return
+        if self.is_streaming:
+            self.task.cancel()
+        elif self.cancel_on_disconnect:
+            loop = self.task.get_loop()
+            self._cancellation = loop.call_later(self.disconnect_grace, self.task.cancel)
+
     def release(self) -> None:
         """Let go of what belongs to this exchange alone, however it ended."""
+        self.task = None
+        self.environ.pop("flask_aiohttp.exchange", None)
+        if self._cancellation is not None:
+            self._cancellation.cancel()
 
     def response(self) -> web.StreamResponse:
         """Return what aiohttp is told about the answer."""
@@ -207,6 +260,9 @@ class Exchange:
         return head
 
     def _begin(self, head: ResponseHead) -> bytes:
+        if head.code < 200:
+            # The client would take the next answer on this connection for this request's.
+            raise InvalidResponse(f"{head.status!r} is no final answer")
         self.framing = head.framing(self.environ["REQUEST_METHOD"], self.version)
         self.keep_alive = (
             self.framing is not Framing.CLOSE and not head.close and self._may_keep_alive()

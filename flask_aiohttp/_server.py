@@ -14,6 +14,7 @@ from typing import Any
 from aiohttp import WSCloseCode, web
 
 from ._fallback import Fallback
+from ._protocol import Protocol
 from ._service import SERVICE
 from ._settings import ServerSettings
 from ._traffic import Traffic
@@ -26,6 +27,10 @@ _CANCEL_GRACE = 1.0
 # Seconds that aiohttp waits for each connection when the requests have ended. Zero is none at all
 # in our reading, and "for ever" in aiohttp's.
 _AIOHTTP_GRACE = 0.1
+
+# Seconds in which the rest of a body that nobody wants is read away, so that the client sees the
+# answer and no reset (RFC 9112, section 9.6).
+_LINGER = 2.0
 
 
 class Server:
@@ -50,13 +55,20 @@ class Server:
         self._plain = self.service is not None and _has_nothing_else(application)
 
         self._runner = self._make_runner()
+        self._listeners: list[asyncio.AbstractServer] = []
 
     def _make_runner(self) -> web.AppRunner | web.ServerRunner:
         # An application of somebody else's has requests that only aiohttp can wait for; it spends
         # this time up to twice.
         wait = _AIOHTTP_GRACE if self.service else self.settings.graceful_timeout / 3
         timeout = max(_AIOHTTP_GRACE, wait)
-        options: dict[str, Any] = {
+        if self._plain and self.service is not None:
+            return web.ServerRunner(web.Server(self.service.handler), shutdown_timeout=timeout)
+        return web.AppRunner(self._application, shutdown_timeout=timeout)
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        return {
             "logger": self.settings.logger,
             "access_log": None,
             # WSGI applications see a body as it was sent; to inflate it here would also make
@@ -66,11 +78,8 @@ class Server:
             "max_line_size": self.settings.max_line_size,
             "max_field_size": self.settings.max_field_size,
             "max_headers": self.settings.max_headers,
+            "lingering_time": _LINGER,
         }
-        if self._plain and self.service is not None:
-            server = web.Server(self.service.handler, **options)
-            return web.ServerRunner(server, shutdown_timeout=timeout)
-        return web.AppRunner(self._application, shutdown_timeout=timeout, **options)
 
     async def start(self) -> None:
         """Run the application's hooks of the start; nothing listens yet.
@@ -93,8 +102,16 @@ class Server:
         Args:
             backlog: asyncio calls ``listen()`` again, with this number.
         """
-        site = web.SockSite(self._runner, sock, ssl_context=ssl_context, backlog=backlog)
-        await site.start()
+        loop = asyncio.get_running_loop()
+        manager = self._runner.server
+        assert manager is not None
+
+        def connect() -> Protocol:
+            return Protocol(manager, loop=loop, **self._options)
+
+        self._listeners.append(
+            await loop.create_server(connect, sock=sock, ssl=ssl_context, backlog=backlog)
+        )
 
     async def stop(self, timeout: float) -> None:
         """Stop: accept no more, let requests end, then cancel them, then run the stop's hooks.
@@ -104,8 +121,8 @@ class Server:
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
-        for site in self._runner.sites:
-            await site.stop()
+        for listener in self._listeners:
+            listener.close()
         self.traffic.closing = True
 
         farewells = [

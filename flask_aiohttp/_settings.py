@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TextIO
 
@@ -56,6 +56,16 @@ class ServerSettings:
     # Seconds that requests in flight, tasks and websockets have to end at a stop.
     graceful_timeout: float = 30.0
 
+    # Seconds that a client may let pass between two pieces of a body, and without reading any of
+    # its answer.
+    body_timeout: float = 30.0
+    send_timeout: float = 60.0
+
+    # True to cancel a view that has not answered when its client leaves, and the seconds after
+    # that.
+    cancel_on_disconnect: bool = False
+    disconnect_grace: float = 3.0
+
     # Seconds between pings on a websocket; a peer that does not answer is dropped.
     websocket_heartbeat: float = 25.0
 
@@ -90,31 +100,55 @@ def with_config(settings: ServerSettings, config: Mapping[str, Any]) -> ServerSe
     Raises:
         InvalidSetting: A value cannot be used.
     """
-    changes: dict[str, Any] = {}
-    if "AIOHTTP_THREADS" in config:
-        changes["threads"] = _whole_number("AIOHTTP_THREADS", config, at_least=1)
-    if "AIOHTTP_WEBSOCKET_ORIGINS" in config:
-        changes["websocket_origins"] = _origins(config["AIOHTTP_WEBSOCKET_ORIGINS"])
+    changes = {
+        field: parse(name, config[name])
+        for name, (field, parse) in _CONFIG.items()
+        if name in config
+    }
     return dataclasses.replace(settings, **changes)
 
 
-def _whole_number(name: str, config: Mapping[str, Any], *, at_least: int) -> int:
-    value = config[name]
+def _threads(name: str, value: Any) -> int:
     try:
-        number = int(value)
-    except (TypeError, ValueError):
-        number = at_least - 1
-    if number < at_least or isinstance(value, bool):
-        raise InvalidSetting(name, value, f"a whole number, at least {at_least}")
+        # Not of True, nor of 2.5. A string comes from an environment variable.
+        number: int | None = int(value) if type(value) in (int, str) else None
+    except ValueError:
+        number = None
+    if number is None or number < 1:
+        raise InvalidSetting(name, value, "a whole number, at least 1")
     return number
 
 
-def _origins(value: object) -> tuple[str, ...]:
+def _seconds(name: str, value: Any) -> float:
+    try:
+        seconds: float | None = float(value) if type(value) in (int, float, str) else None
+    except ValueError:
+        seconds = None
+    if seconds is None or not 0 < seconds < float("inf"):
+        raise InvalidSetting(name, value, "a number of seconds, more than 0")
+    return seconds
+
+
+def _boolean(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidSetting(name, value, "True or False")
+    return value
+
+
+def _origins(name: str, value: object) -> tuple[str, ...]:
     origins = (value,) if isinstance(value, str) else value
     if not isinstance(origins, (list, tuple, set, frozenset)) or not all(
         isinstance(origin, str) and (origin == "*" or "://" in origin) for origin in origins
     ):
-        raise InvalidSetting(
-            "AIOHTTP_WEBSOCKET_ORIGINS", value, "origins like 'https://example.org', or '*'"
-        )
+        raise InvalidSetting(name, value, "origins like 'https://example.org', or '*'")
     return tuple(origin.lower().rstrip("/") for origin in origins)
+
+
+# What a Flask configuration may say: the field that is meant, and how the value is read.
+_CONFIG: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
+    "AIOHTTP_THREADS": ("threads", _threads),
+    "AIOHTTP_BODY_TIMEOUT": ("body_timeout", _seconds),
+    "AIOHTTP_SEND_TIMEOUT": ("send_timeout", _seconds),
+    "AIOHTTP_CANCEL_ON_DISCONNECT": ("cancel_on_disconnect", _boolean),
+    "AIOHTTP_WEBSOCKET_ORIGINS": ("websocket_origins", _origins),
+}

@@ -161,11 +161,11 @@ class WebSocketExchange(Exchange):
         if not self.websocket.prepared:
             super().finish()
 
-    def fail(self) -> None:
+    def fail(self, status: str) -> None:
         """Bring the answer to an end after the application has failed."""
         self._failed = True
         if not self.websocket.prepared:
-            super().fail()
+            super().fail(status)
 
     async def end(self) -> None:
         """Close the websocket: 1000 after a view that returned, 1011 after one that failed."""
@@ -176,8 +176,18 @@ class WebSocketExchange(Exchange):
         failed = self._failed or (head is not None and head.code >= 500)
         await self.websocket.close(code=WSCloseCode.INTERNAL_ERROR if failed else WSCloseCode.OK)
 
+    @property
+    def is_streaming(self) -> bool:
+        """True while an HTTP body is under way; a websocket tells its view itself that it ends."""
+        return not self.websocket.prepared and super().is_streaming
+
+    def client_half_closed(self) -> bool:
+        """Take note that the client sends no more; a websocket is over with that."""
+        return super().client_half_closed() and not self.websocket.prepared
+
     def release(self) -> None:
         """Count the websocket no more."""
+        super().release()
         self.websocket.hang_up()
 
     def response(self) -> web.StreamResponse:

@@ -6,6 +6,7 @@ fields as UTF-8, where WSGI means latin-1, and rebuild what is already a list of
 
 from __future__ import annotations
 
+import asyncio
 import time
 from email.utils import formatdate
 
@@ -22,16 +23,24 @@ class Connection:
 
     Args:
         request: The request that is answered.
+        send_timeout: Seconds without progress after which a client that reads nothing is given
+            up.
     """
 
-    def __init__(self, request: web.BaseRequest) -> None:
+    def __init__(self, request: web.BaseRequest, send_timeout: float) -> None:
         self._request = request
+        self._send_timeout = send_timeout
 
     @property
     def gone(self) -> bool:
         """True once nothing can be sent any more."""
         transport = self._request.transport
         return transport is None or transport.is_closing()
+
+    @property
+    def request_is_whole(self) -> bool:
+        """True once the request's body has arrived."""
+        return self._request.content.is_eof()
 
     def send(self, data: bytes) -> None:
         """Hand *data* to the connection, if there still is one."""
@@ -55,12 +64,19 @@ class Connection:
         """Wait until the client has taken enough of what was sent.
 
         Raises:
-            ClientGone: It left instead.
+            ClientGone: It left instead, or has taken nothing for too long.
         """
-        try:
-            await self._request.writer.drain()
-        except ConnectionError as error:
-            raise ClientGone("sending the answer") from error
+        protocol = self._request.protocol
+        while protocol.writing_paused and (transport := self._request.transport) is not None:
+            waiting = transport.get_write_buffer_size()
+            try:
+                await asyncio.wait_for(self._request.writer.drain(), self._send_timeout)
+            except asyncio.TimeoutError:
+                if transport.get_write_buffer_size() >= waiting:
+                    transport.abort()
+                    raise ClientGone("waiting for it to read the answer") from None
+            except ConnectionError as error:
+                raise ClientGone("sending the answer") from error
 
     def send_continue(self) -> None:
         """Tell a client that asked first to send its body (RFC 9110, section 10.1.1)."""

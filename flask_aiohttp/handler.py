@@ -15,11 +15,12 @@ from typing import cast
 from aiohttp import web
 
 from . import _bridge
-from ._body_input import BodyInput
-from ._disconnected import Disconnected
+from ._body_input import BodyInput, receive
+from ._disconnected import SlowClient
 from ._environ import Environ, build_environ, is_websocket_upgrade
 from ._exchange import Exchange, WSGIApplication
 from ._file_wrapper import FileWrapper
+from ._protocol import watch
 from ._routing import Place, Router
 from ._settings import ServerSettings
 from ._threads import ThreadPool
@@ -111,10 +112,12 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
             return web.Response(status=500, text="500 Internal Server Error\n")
         exchange = self._exchange(request, environ)
         self.traffic.begin(exchange)
+        watch(request, exchange)
         try:
             await self._serve(request, exchange)
             return exchange.response()
         finally:
+            watch(request, None)
             exchange.release()
             self.traffic.end()
             self.settings.access_log.write(exchange, perf_counter() - started)
@@ -147,32 +150,45 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
                 or request.method == "CONNECT"
             )
         )
+        connection = Connection(request, self.settings.send_timeout)
         kind = Exchange
         if is_websocket_upgrade(environ):
             kind = WebSocketExchange
             environ["wsgi.websocket"] = WebSocket(request, environ, self.settings, self.traffic)
-        return kind(
+        exchange = kind(
             self.wsgi,
             environ,
-            Connection(request),
+            connection,
             version=request.version,
             server=self.settings.server,
-            keep_alive=lambda: reusable and not self.traffic.closing,
+            keep_alive=lambda: (
+                reusable and not self.traffic.closing and connection.request_is_whole
+            ),
         )
+        exchange.task = asyncio.current_task()
+        exchange.cancel_on_disconnect = self.settings.cancel_on_disconnect
+        exchange.disconnect_grace = self.settings.disconnect_grace
+        environ["flask_aiohttp.exchange"] = exchange
+        return exchange
 
     async def _serve(self, request: web.BaseRequest, exchange: Exchange) -> None:
         logger, target = self.settings.logger, exchange.environ["RAW_URI"]
         try:
             await self._run(request, exchange)
+        except SlowClient as error:
+            logger.info("%s %s: %s", request.method, target, error)
+            exchange.fail("408 Request Timeout")
         except ClientGone as error:
             logger.info("%s %s: %s", request.method, target, error)
             exchange.cut()
         except asyncio.CancelledError:
+            if exchange.left:
+                logger.info("%s %s: %s", request.method, target, ClientGone("sending the answer"))
             exchange.cut()
             raise
         except Exception:
             logger.exception("Error handling request %s %s", request.method, target)
-            exchange.fail()
+            exchange.fail("500 Internal Server Error")
         try:
             await exchange.end()
         except ClientGone as error:
@@ -183,10 +199,11 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
         if self._router is not None and (
             self._router.place(environ, "wsgi.websocket" in environ) is Place.LOOP
         ):
-            environ["wsgi.input"] = _body(request, exchange)
+            environ["wsgi.input"] = _body(request, exchange, self.settings.body_timeout)
             await _bridge.run(exchange.run)
         else:
-            environ["wsgi.input"] = await _body_for_thread(request, exchange)
+            timeout = self.settings.body_timeout
+            environ["wsgi.input"] = await _body_for_thread(request, exchange, timeout)
             pool = cast("ThreadPool", self._pool)
             exchange.on_loop = pool.post
             await pool.run(exchange.run)
@@ -207,22 +224,21 @@ def _base_environ(settings: ServerSettings, scheme: str) -> Environ:
     }
 
 
-def _body(request: web.BaseRequest, exchange: Exchange) -> io.BufferedIOBase:
+def _body(request: web.BaseRequest, exchange: Exchange, timeout: float) -> io.BufferedIOBase:
     """Return the request's body as a file; from memory, if it is small and has arrived."""
     content = request.content
     if content.is_eof() and content.total_bytes <= _SMALL_BODY and content.exception() is None:
         return io.BytesIO(content.read_nowait())
     expects = exchange.environ.get("HTTP_EXPECT", "").lower() == "100-continue"
-    return BodyInput(content, exchange.connection.send_continue if expects else None)
+    return BodyInput(content, timeout, exchange.connection.send_continue if expects else None)
 
 
-async def _body_for_thread(request: web.BaseRequest, exchange: Exchange) -> io.BufferedIOBase:
+async def _body_for_thread(
+    request: web.BaseRequest, exchange: Exchange, timeout: float
+) -> io.BufferedIOBase:
     """Return the same, after waiting for a small body: a slow client then holds no thread."""
     length = exchange.environ.get("CONTENT_LENGTH", "")
     small = length.isdigit() and int(length) <= _SMALL_BODY
     if small and not request.content.is_eof() and "HTTP_EXPECT" not in exchange.environ:
-        try:
-            return io.BytesIO(await request.content.read())
-        except Exception as error:
-            raise Disconnected("sending its request body") from error
-    return _body(request, exchange)
+        return io.BytesIO(await receive(request.content, -1, timeout))
+    return _body(request, exchange, timeout)

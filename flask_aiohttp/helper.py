@@ -16,7 +16,14 @@ from ._waiting import await_
 from ._websocket import WebSocket
 from .exceptions import WebSocketUnsupported
 
-__all__ = ("async_", "has_websocket", "websocket", "wrap_wsgi_middleware")
+__all__ = (
+    "async_",
+    "cancel_on_disconnect",
+    "has_client",
+    "has_websocket",
+    "websocket",
+    "wrap_wsgi_middleware",
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -46,12 +53,16 @@ def async_(function: F) -> F:
     return cast("F", view)
 
 
+# A view that returns None is right here, and refused by the type of Flask's ``route()``: so what is
+# returned says nothing of what the view returns.
 @overload
-def websocket(function: F, /) -> F: ...
+def websocket(function: Callable[..., Any], /) -> Callable[..., Any]: ...
 
 
 @overload
-def websocket(*, failure_status_code: int = 400) -> Callable[[F], F]: ...
+def websocket(
+    *, failure_status_code: int = 400
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]: ...
 
 
 def websocket(
@@ -126,6 +137,46 @@ async def _outcome(socket: WebSocket, value: Any) -> Any:
 def has_websocket() -> bool:
     """Return True if the current request asks for a websocket, and the server can give it one."""
     return request.environ.get("wsgi.websocket") is not None
+
+
+def has_client() -> bool:
+    """Return False once the current request's client has left, or has closed its side.
+
+    For a view that works long: nobody may be waiting any more. True under other servers, which do
+    not tell.
+    """
+    exchange = request.environ.get("flask_aiohttp.exchange")
+    return exchange is None or not exchange.left
+
+
+def cancel_on_disconnect(view: F) -> F:
+    """Cancel *view* when its client leaves before it has answered.
+
+    An async view sees ``asyncio.CancelledError`` where it waits; a sync one where it waits with
+    ``await_()``. Without this, and without ``AIOHTTP_CANCEL_ON_DISCONNECT``, a view goes on to its
+    end, because what is cut off in the middle may lose data.
+    """
+
+    def ask() -> None:
+        exchange = request.environ.get("flask_aiohttp.exchange")
+        if exchange is not None:
+            exchange.cancel_on_disconnect = True
+
+    if inspect.iscoroutinefunction(view):
+
+        @functools.wraps(view)
+        async def async_view(*args: Any, **kwargs: Any) -> Any:
+            ask()
+            return await view(*args, **kwargs)
+
+        return cast("F", async_view)
+
+    @functools.wraps(view)
+    def sync_view(*args: Any, **kwargs: Any) -> Any:
+        ask()
+        return view(*args, **kwargs)
+
+    return cast("F", sync_view)
 
 
 def wrap_wsgi_middleware(

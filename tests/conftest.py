@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Gunicorn
+from harness import PATIENCE, Gunicorn
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -25,6 +25,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     async def run() -> None:
         await pyfuncitem.obj(**arguments)
         left = asyncio.all_tasks() - {asyncio.current_task()}
+        if left:  # they may be about to end, but nobody helps them
+            _, left = await asyncio.wait(left, timeout=PATIENCE)
         assert set() == left
 
     asyncio.run(run(), debug=True)

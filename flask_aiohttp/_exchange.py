@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 from aiohttp import web
 
 from ._environ import Environ
+from ._file_wrapper import FileWrapper
 from ._start_response import Framing, Pending, Phase, ResponseHead
 from ._waiting import await_
 from ._writer import Connection, SentResponse, http_date
@@ -74,6 +75,9 @@ class Exchange:
         # Bytes of the body that were sent.
         self.sent = 0
 
+        # True if files may be sent by the kernel (gunicorn's setting sendfile); not over TLS.
+        self.sendfile = False
+
         # The task that serves this exchange; set by the handler, cancelled when nobody is left to
         # answer to.
         self.task: asyncio.Task[Any] | None = None
@@ -97,8 +101,9 @@ class Exchange:
         """
         body = self.application(self.environ, self.pending)
         try:
-            for data in body:
-                self.write(data)
+            if not (isinstance(body, FileWrapper) and self._send_file(body)):
+                for data in body:
+                    self.write(data)
             self.finish()
         finally:
             close = getattr(body, "close", None)
@@ -277,6 +282,25 @@ class Exchange:
             date=http_date(),
             keep_alive=self.keep_alive,
         )
+
+    def _send_file(self, body: FileWrapper) -> bool:
+        """Let the kernel send the file; return False where it has to be sent in pieces."""
+        head = self.pending.head
+        if not self.sendfile or head is None or self.phase is not Phase.DECLARED:
+            return False
+        if head.framing(self.environ["REQUEST_METHOD"], self.version) is not Framing.LENGTH:
+            return False
+        position = body.position()
+        if position is None:
+            return False
+        self.on_loop(self.connection.send, self._begin(head))
+        sent = await_(self.connection.send_file(body.file, position, self._missing))
+        self._missing -= sent
+        self.sent += sent
+        if self._missing:
+            body.file.seek(position + sent)
+            return False
+        return True
 
     def _send(self, prefix: bytes, data: bytes) -> None:
         if prefix and len(data) > _JOIN_LIMIT:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 __all__ = ("FileWrapper",)
@@ -15,18 +14,38 @@ _BLOCK = 1 << 18
 class FileWrapper:
     """Yields the blocks of a file.
 
+    Werkzeug sends a part of a file (``Range``) by what its own wrapper has besides: an iterator
+    that is the wrapper itself, to close the file by it, and ``seek()``, without which it would
+    read all that stands before the part.
+
     Args:
         file: Anything with ``read(size)``, and with ``close()`` where it wants to be closed.
         block_size: A hint; larger blocks are read.
     """
 
     def __init__(self, file: Any, block_size: int = 8192) -> None:
-        self._file = file
+        self.file = file
         self._block_size = max(block_size, _BLOCK)
-        close = getattr(file, "close", None)
-        if close is not None:
-            self.close = close
+        for name in ("close", "seek", "tell"):
+            if hasattr(file, name):
+                setattr(self, name, getattr(file, name))
 
-    def __iter__(self) -> Iterator[bytes]:
-        while block := self._file.read(self._block_size):
-            yield block
+    def position(self) -> int | None:
+        """Return where the file stands, or None if it is no file of the operating system."""
+        try:
+            self.file.fileno()
+            return int(self.file.tell())
+        except (AttributeError, OSError):  # io.UnsupportedOperation is an OSError
+            return None
+
+    def seekable(self) -> bool:
+        """Return True if the file can be read from anywhere."""
+        return hasattr(self.file, "seekable") and bool(self.file.seekable())
+
+    def __iter__(self) -> FileWrapper:
+        return self
+
+    def __next__(self) -> bytes:
+        if block := self.file.read(self._block_size):
+            return block  # type: ignore[no-any-return]
+        raise StopIteration

@@ -66,6 +66,9 @@ class ServerSettings:
     cancel_on_disconnect: bool = False
     disconnect_grace: float = 3.0
 
+    # True to let the kernel send files.
+    sendfile: bool = True
+
     # Seconds between pings on a websocket; a peer that does not answer is dropped.
     websocket_heartbeat: float = 25.0
 

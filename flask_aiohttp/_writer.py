@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from email.utils import formatdate
+from typing import IO, Final
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -16,6 +17,9 @@ from aiohttp.abc import AbstractStreamWriter
 from .exceptions import ClientGone
 
 __all__ = ("Connection", "SentResponse", "http_date")
+
+# Bytes of a file that the kernel is given at a time; each block must be taken within the timeout.
+_FILE_BLOCK: Final = 1 << 18
 
 
 class Connection:
@@ -59,6 +63,37 @@ class Connection:
             raise ClientGone("sending the answer")
         transport.write(data)
         await self.drain()
+
+    async def send_file(self, file: IO[bytes], position: int, size: int) -> int:
+        """Let the kernel send *size* bytes of *file*, and return how many it has sent.
+
+        Fewer have been sent where the loop or the file cannot do it, or where the file ends.
+
+        Raises:
+            ClientGone: It left, or has taken nothing for too long.
+        """
+        loop = asyncio.get_running_loop()
+        sent = 0
+        while sent < size:
+            transport = self._request.transport
+            if transport is None or transport.is_closing():
+                raise ClientGone("sending the answer")
+            block = loop.sendfile(
+                transport, file, position + sent, min(_FILE_BLOCK, size - sent), fallback=False
+            )
+            try:
+                block_sent = await asyncio.wait_for(block, self._send_timeout)
+            except (NotImplementedError, asyncio.SendfileNotAvailableError):
+                break
+            except asyncio.TimeoutError:
+                transport.abort()
+                raise ClientGone("waiting for it to read the answer") from None
+            except ConnectionError as error:
+                raise ClientGone("sending the answer") from error
+            if not block_sent:
+                break
+            sent += block_sent
+        return sent
 
     async def drain(self) -> None:
         """Wait until the client has taken enough of what was sent.

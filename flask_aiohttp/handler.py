@@ -168,6 +168,7 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
         exchange.task = asyncio.current_task()
         exchange.cancel_on_disconnect = self.settings.cancel_on_disconnect
         exchange.disconnect_grace = self.settings.disconnect_grace
+        exchange.sendfile = self.settings.sendfile and request.protocol.ssl_context is None
         environ["flask_aiohttp.exchange"] = exchange
         return exchange
 

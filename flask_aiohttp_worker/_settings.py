@@ -35,6 +35,8 @@ def from_gunicorn(cfg: Any, log: Any) -> ServerSettings:
         max_line_size=cfg.limit_request_line or _MAX_LINE,
         max_field_size=cfg.limit_request_field_size or _MAX_FIELD,
         max_headers=cfg.limit_request_fields or _MAX_FIELDS,
+        sendfile=cfg.sendfile,
+        disconnect_grace=cfg.asgi_disconnect_grace_period,
         graceful_timeout=cfg.graceful_timeout,
         websocket_max_message_size=cfg.websocket_max_message_size,
         script_name=os.environ.get("SCRIPT_NAME", ""),

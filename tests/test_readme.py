@@ -112,3 +112,10 @@ async def test_ported_application_works():
             assert 404 == refused.status
         async with served.session.get("/count") as count:
             assert "8" == await count.text()
+
+
+def test_settings_of_the_readme_are_those_that_are_read():
+    """The README names each setting of the Flask configuration, and no other."""
+    from flask_aiohttp._settings import _CONFIG
+
+    assert set(_CONFIG) == set(re.findall(r"   \* - ``(AIOHTTP_\w+)``", README))

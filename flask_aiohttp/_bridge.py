@@ -28,9 +28,9 @@ from contextvars import Context, copy_context
 from threading import local
 from typing import Any, Final, TypeVar, cast
 
-from greenlet import GreenletExit, getcurrent, greenlet
+from greenlet import getcurrent, greenlet
 
-__all__ = ("Carrier", "current_carrier", "run", "run_in")
+__all__ = ("Carrier", "current_carrier", "exit_as_error", "run", "run_in")
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ class Carrier(greenlet):
     """A greenlet that calls one function after another, each on behalf of one task."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(_carry)
         # What to call next; set by run() before it switches here, dropped once it has returned.
         self.function: Callable[[], Any] | None = None
 
@@ -69,23 +69,11 @@ class Carrier(greenlet):
         self.hub: greenlet = getcurrent()
 
         # The greenlet to resume when the future is done. It is not always the carrier itself:
-        # SQLAlchemy's asyncio layer runs its own greenlets on top of ours.
-        self.waiter: greenlet = self
+        # SQLAlchemy's asyncio layer runs its own greenlets on top of ours. None while none waits.
+        self.waiter: Any = None
 
         # The task in whose steps this carrier runs; only in those may it wait.
         self.task: asyncio.Task[Any] | None = None
-
-    def run(self) -> None:
-        while True:
-            try:
-                self.result = cast("Callable[[], Any]", self.function)()
-            except GreenletExit:
-                # Python is collecting this greenlet: nobody is left to hand a result to.
-                raise
-            except BaseException as error:
-                self.error = error
-            self.function = None
-            self.hub.switch(_FINISHED)
 
     def wait(self, awaitable: Awaitable[T]) -> T:
         """Suspend the calling greenlet until *awaitable* is done, and return its result.
@@ -112,6 +100,33 @@ class Carrier(greenlet):
                     future = coroutine.send(value)
         except StopIteration as stop:
             return cast("T", stop.value)
+
+
+def _carry() -> None:
+    """Call one function after another: what every carrier runs.
+
+    Between two calls nothing on this stack refers to the carrier. So one that nobody keeps ends at
+    once; Python could never collect a greenlet whose own stack refers to it.
+    """
+    while True:
+        carrier = cast("Carrier", getcurrent())
+        try:
+            carrier.result = cast("Callable[[], Any]", carrier.function)()
+        except SystemExit as error:
+            carrier.error = exit_as_error(error)
+        except BaseException as error:
+            carrier.error = error
+        carrier.function = None
+        hub = carrier.hub
+        del carrier
+        hub.switch(_FINISHED)
+
+
+def exit_as_error(error: SystemExit) -> RuntimeError:
+    """Return what to raise instead: on the loop, *error* would end the process without a drain."""
+    instead = RuntimeError(f"the application called sys.exit({error.code!r})")
+    instead.__cause__ = error
+    return instead
 
 
 async def _as_coroutine(awaitable: Awaitable[T]) -> T:
@@ -175,8 +190,7 @@ def run_in(context: Context, function: Callable[[], T]) -> Generator[Any, Any, T
 
     result, error_raised = carrier.result, carrier.error
     carrier.result = carrier.error = carrier.task = None
-    carrier.gr_context = None
-    carrier.waiter = carrier
+    carrier.gr_context = carrier.waiter = None
     if len(idle) < MAX_IDLE_CARRIERS:
         idle.append(carrier)
 

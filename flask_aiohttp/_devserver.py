@@ -2,7 +2,8 @@
 
 With the reloader the server runs in a thread of a child process while the main thread watches the
 files, so no signal handler of the loop may be relied on; the reloader's parent holds the listening
-socket, so that no connection is refused while the child is replaced.
+socket, so that no connection is refused while the child is replaced, and turns Ctrl-C into the
+SIGTERM that stops the child.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import logging
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
-from collections.abc import Callable
+import types
 from typing import Any, cast
 
 import click
@@ -32,14 +34,20 @@ __all__ = ("DevServer", "run")
 # The reloader's child finds the number of the listening socket here.
 _SOCKET_VARIABLE = "FLASK_AIOHTTP_DEV_SOCKET"
 
+# The exit code with which Werkzeug's reloader asks to be run again.
+_FILES_CHANGED = 3
+
+# How many connections may wait to be accepted.
+_BACKLOG = 128
+
 # Seconds that requests have to end after Ctrl-C; a second Ctrl-C does not wait.
 _GRACE = 2.0
 
 
 def run(app: Flask, *, host: str, port: int | None, debug: bool) -> None:
     """Serve *app* until Ctrl-C. See :meth:`flask_aiohttp.AioHTTP.run`."""
-    reload = _load_reloader() if debug else None
-    is_child = reload is not None and os.environ.get("WERKZEUG_RUN_MAIN") == "true"
+    reloader = _load_reloader() if debug else None
+    is_child = reloader is not None and os.environ.get("WERKZEUG_RUN_MAIN") == "true"
     logger = _terminal_logger()
     if debug:
         app.debug = True
@@ -48,23 +56,24 @@ def run(app: Flask, *, host: str, port: int | None, debug: bool) -> None:
     if sock is None:
         sock = _bind(host, _default_port(app) if port is None else port)
         click.echo(f" * Running on {_address(sock)} (press Ctrl-C to stop)")
-    if reload is not None and not is_child:
+    if reloader is not None and not is_child:
         sock.set_inheritable(True)
         os.environ[_SOCKET_VARIABLE] = str(sock.fileno())
-        reload(lambda: None)
-        return
+        sys.exit(_run_children(reloader._get_args_for_reloading()))
 
     if debug:
         _add_debugger(app, host)
     server = DevServer(cast("Any", app).aiohttp_app, sock, logger)
-    if reload is None:
+    if reloader is None:
         server.run()
     else:
+        # A terminal sends SIGINT to the parent too, which sends SIGTERM: that is one stop.
+        signal.signal(signal.SIGINT, lambda *_: None)
         thread = threading.Thread(target=server.run, name="flask-aiohttp-server", daemon=True)
         try:
-            reload(thread.start)
+            reloader.run_with_reloader(thread.start)
         finally:
-            # A changed file or Ctrl-C ended the watch: run the hooks before the process goes.
+            # A changed file or SIGTERM ended the watch: run the hooks before the process goes.
             server.stop()
             thread.join(_GRACE + 3)
 
@@ -114,7 +123,7 @@ class DevServer:
                 loop.add_signal_handler(number, self._stop)
         server = self._server = Server(self._application, self._settings)
         await server.start()
-        await server.listen(self._socket, ssl_context=None, backlog=128)
+        await server.listen(self._socket, ssl_context=None, backlog=_BACKLOG)
         await self._stopped.wait()
         await server.stop(_GRACE)
 
@@ -141,18 +150,45 @@ class TerminalLog:
         )
 
 
-def _load_reloader() -> Callable[[Callable[[], None]], None] | None:
-    """Return Werkzeug's reloader, or None where this Werkzeug has none.
+def _load_reloader() -> types.ModuleType | None:
+    """Return the module of Werkzeug's reloader, or None where this Werkzeug has none.
 
-    Its name is private: ``werkzeug.serving.run_simple()``, the public way to it, brings its own
-    server. Pinned by a test.
+    It is private: ``werkzeug.serving.run_simple()``, the public way to it, brings its own server.
+    Pinned by a test.
     """
     try:
-        from werkzeug._reloader import run_with_reloader
+        from werkzeug import _reloader
     except ImportError:
         click.echo(" * This Werkzeug has no reloader: restart by hand after a change")
         return None
-    return run_with_reloader
+    return _reloader
+
+
+def _run_children(command: list[str]) -> int:
+    """Run this program as a child, again after each change of its files; return the exit code.
+
+    Werkzeug's own loop kills the child a quarter of a second after Ctrl-C, and at once after
+    SIGTERM, in the middle of the application's hooks.
+    """
+    environ = {**os.environ, "WERKZEUG_RUN_MAIN": "true"}
+    stopped = False
+    child: subprocess.Popen[bytes] | None = None
+
+    def stop(*_: object) -> None:
+        nonlocal stopped
+        stopped = True
+        if child is not None:
+            child.terminate()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    while True:
+        child = subprocess.Popen(command, env=environ, close_fds=False)  # noqa: S603 - ourselves
+        if stopped:
+            child.terminate()
+        code = child.wait()
+        if stopped or code != _FILES_CHANGED:
+            return 0 if stopped else code
 
 
 def _add_debugger(app: Flask, host: str) -> None:
@@ -189,6 +225,8 @@ def _bind(host: str, port: int) -> socket.socket:
         sock = socket.socket(family, kind, protocol)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
+        # The address is printed next: from then on connections wait until they are served.
+        sock.listen(_BACKLOG)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             problem = (

@@ -77,15 +77,18 @@ def build_environ(
     )
     environ["RAW_URI"] = environ["REQUEST_URI"] = target
     environ["QUERY_STRING"] = query
-    environ["SCRIPT_NAME"] = script_name
+    environ["SCRIPT_NAME"] = script_name = script_name.rstrip("/")
     if script_name:
-        if not path.startswith(script_name):
+        below = path[len(script_name) :]
+        if not path.startswith(script_name) or below[:1] not in ("", "/"):
             raise InvalidApplication(
                 f"the request's path {path!r} is not below SCRIPT_NAME {script_name!r}: "
                 "correct the variable, or the proxy's mapping of paths"
             )
-        path = path[len(script_name) :]
-    environ["PATH_INFO"] = unquote_to_bytes(path).decode("latin-1") if "%" in path else path
+        path = below
+    if "%" in path:
+        path = unquote_to_bytes(path.encode("latin-1")).decode("latin-1")
+    environ["PATH_INFO"] = path
 
     for name, value in headers:
         try:
@@ -115,7 +118,12 @@ def build_environ(
 
 def _server_from_host(environ: Environ) -> tuple[str, str]:
     """Name the server behind a Unix socket, which has no port, after the Host header."""
-    name, _, port = environ.get("HTTP_HOST", "").partition(":")
+    host = environ.get("HTTP_HOST", "")
+    if host.startswith("["):  # an IPv6 address
+        address, bracket, port = host.partition("]")
+        name, port = address + bracket, port.removeprefix(":")
+    else:
+        name, _, port = host.partition(":")
     if name and not port:
         port = "443" if environ["wsgi.url_scheme"] == "https" else "80"
     return name, port
@@ -124,15 +132,15 @@ def _server_from_host(environ: Environ) -> tuple[str, str]:
 def split_target(target: str) -> tuple[str, str]:
     """Return path and query of a request target, both still percent-encoded.
 
-    Of the absolute form (``http://host/path``, RFC 9112, section 3.2.2) only the path counts.
+    Of the absolute form (``http://host/path?query``, RFC 9112, section 3.2.2) the host does not
+    count, and an empty path is ``"/"``.
     """
-    if not target.startswith("/"):
-        _, separator, rest = target.partition("://")
-        if separator:
-            slash = rest.find("/")
-            target = rest[slash:] if slash >= 0 else "/"
     target, _, _fragment = target.partition("#")
     path, _, query = target.partition("?")
+    if not path.startswith("/"):
+        _, separator, rest = path.partition("://")
+        if separator:
+            path = "/" + rest.partition("/")[2]
     return path, query
 
 

@@ -161,6 +161,8 @@ class Exchange:
         """
         if self.pending.phase is Phase.STREAMING:
             if self.framing is Framing.CHUNKED:
+                # First of all: a client that has these bytes may leave before this line is done.
+                self.pending.phase = Phase.FINISHED
                 self._send_last(b"0\r\n\r\n")
         else:
             head = self._declared_head()

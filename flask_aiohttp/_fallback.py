@@ -29,7 +29,8 @@ class Fallback(web.DynamicResource):
         for other in self._router.resources():
             if other is not self:
                 match, _ = await other.resolve(request)
-                if match is not None:
+                # A sub-application answers 404 also for paths that are not below its prefix.
+                if match is not None and match.http_exception is None:
                     return match, set()
         return web.UrlMappingMatchInfo({}, self._route), set()
 

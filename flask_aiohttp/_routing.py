@@ -118,11 +118,13 @@ def is_async(view: Callable[..., Any], method: str) -> bool:
         view_class = getattr(seen, "view_class", None)
         if view_class is not None:
             return _class_is_async(view_class, method)
-        if isinstance(seen, functools.partial):
-            seen = seen.func
-        else:
-            seen = getattr(seen, "__wrapped__", None)
+        seen = _unwrap(seen)
     return False
+
+
+def _unwrap(view: Any) -> Any:
+    """Return what a partial or a decorator wraps, or None."""
+    return view.func if isinstance(view, functools.partial) else getattr(view, "__wrapped__", None)
 
 
 def _class_is_async(view_class: type[View], method: str) -> bool:
@@ -151,7 +153,7 @@ def is_websocket_view(view: Callable[..., Any] | None) -> bool:
                 is_websocket_view(getattr(view_class, name, None))
                 for name in ("dispatch_request", *map(str.lower, view_class.methods or ()))
             )
-        seen = getattr(seen, "__wrapped__", None)
+        seen = _unwrap(seen)
     return False
 
 

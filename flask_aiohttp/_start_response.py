@@ -99,7 +99,9 @@ class ResponseHead:
         keep_alive: bool,
     ) -> bytes:
         """Return the head as it goes out, with the server's own fields."""
-        lines = [f"HTTP/1.1 {self.status}\r\nServer: {server}\r\nDate: {date}\r\n"]
+        # RFC 9112, section 4: the space after the code is due even where no reason follows.
+        status = self.status if len(self.status) > 3 else f"{self.status} "
+        lines = [f"HTTP/1.1 {status}\r\nServer: {server}\r\nDate: {date}\r\n"]
         if not keep_alive:
             lines.append("Connection: close\r\n")
         elif version < (1, 1):
@@ -144,7 +146,9 @@ def parse_head(status: object, headers: Iterable[tuple[object, object]]) -> Resp
         if lower == "content-length":
             if code < 200 or code == 204:
                 continue  # RFC 9110, section 8.6: a server MUST NOT send it
-            content_length = _parse_length(value, content_length)
+            known, content_length = content_length, _parse_length(value, content_length)
+            if known is not None:
+                continue  # said already
         kept.append((name, value.strip(" \t")))
     return ResponseHead(status, code, kept, content_length, close)
 

@@ -10,10 +10,10 @@ Rule 4: an idle thread keeps nothing of its last work.
 from __future__ import annotations
 
 import asyncio
-import inspect
+import os
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context, copy_context
 from queue import SimpleQueue
 from typing import Any, TypeVar, cast
@@ -55,6 +55,8 @@ def wait_on(
         started: Called on the loop with the task as soon as there is one.
     """
     context = copy_context()
+    # Not its repr: that of a database query may run the query, and could fail on the loop.
+    name = getattr(awaitable, "__qualname__", type(awaitable).__qualname__)
     done = threading.Lock()
     done.acquire()
     outcome: list[asyncio.Task[T]] = []
@@ -63,7 +65,7 @@ def wait_on(
         return await _bridge.run_in(context, lambda: _wait_below_carrier(awaitable))
 
     def start() -> None:
-        task = loop.create_task(carry(), name=f"await_: {awaitable!r}")
+        task = loop.create_task(carry(), name=f"await_: {name}")
         started(task)
         task.add_done_callback(finish)
 
@@ -73,7 +75,7 @@ def wait_on(
 
     post(start)
     done.acquire()
-    if inspect.iscoroutine(awaitable):
+    if isinstance(awaitable, Coroutine):
         awaitable.close()  # a task cancelled before its first step has never touched it
 
     for variable, value in context.items():
@@ -170,9 +172,9 @@ class ThreadPool:
         wait; the thread is not waited for.
         """
         work = Work(self, function, context or copy_context())
-        self.pending += 1
-        if self.pending > len(self.threads) < self.size:
+        if self.pending >= len(self.threads) < self.size:
             self._start_thread()
+        self.pending += 1
         self._queue.put(work)
         try:
             await work.future
@@ -193,7 +195,11 @@ class ThreadPool:
         self._inbox.append((callback, args))
         if not self._loop_called:
             self._loop_called = True
-            self.loop.call_soon_threadsafe(self._empty_inbox)
+            try:
+                self.loop.call_soon_threadsafe(self._empty_inbox)
+            except RuntimeError:  # the loop is closed; the next caller shall learn it too
+                self._loop_called = False
+                raise
 
     def stop(self) -> None:
         """Let idle threads end. Busy ones end after their work; they are not waited for."""
@@ -206,14 +212,20 @@ class ThreadPool:
         inbox = self._inbox
         while inbox:
             callback, args = inbox.popleft()
-            callback(*args)
+            try:
+                callback(*args)
+            except Exception as error:
+                # One that fails must not hold up the others, and the threads behind them.
+                self.loop.call_exception_handler(
+                    {"message": f"{callback!r} failed", "exception": error}
+                )
 
     def _start_thread(self) -> None:
         thread = threading.Thread(
             target=self._work, name=f"{self.name}-{len(self.threads)}", daemon=True
         )
-        self.threads.append(thread)
         thread.start()
+        self.threads.append(thread)
 
     def _work(self) -> None:
         while True:
@@ -223,11 +235,10 @@ class ThreadPool:
             _current.work = work
             context, function = work.context, work.function
             try:
-                work.result = cast("Context", context).run(cast("Callable[[], Any]", function))
+                if not work.cancelled:  # else nobody wants it any more
+                    work.result = cast("Context", context).run(cast("Callable[[], Any]", function))
             except SystemExit as error:
-                # On the loop it would end the process without a drain.
-                work.error = RuntimeError(f"the application called sys.exit({error.code!r})")
-                work.error.__cause__ = error
+                work.error = _bridge.exit_as_error(error)
             except BaseException as error:
                 work.error = error
             work.function = work.context = _current.work = None
@@ -241,3 +252,11 @@ class ThreadPool:
         self.pending -= 1
         if not work.future.done():
             work.future.set_result(None)
+
+
+def _forget() -> None:
+    """In a child forked by a pool thread, that thread's loop does not run."""
+    _current.work = None
+
+
+os.register_at_fork(after_in_child=_forget)

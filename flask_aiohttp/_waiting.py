@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from typing import TypeVar
 
 from . import _background, _bridge, _threads
@@ -51,7 +51,8 @@ def await_(awaitable: Awaitable[T]) -> T:
         return work.wait(awaitable)
 
     if _loop_runs_here():
-        if inspect.iscoroutine(awaitable):
+        # What wraps a coroutine, as aiohttp's session.get() does, is one of these too.
+        if isinstance(awaitable, Coroutine):
             awaitable.close()
         raise BridgeRequired(awaitable)
     return _background.wait(awaitable)

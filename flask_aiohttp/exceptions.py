@@ -138,8 +138,9 @@ class NotInitialized(FlaskAioHTTPError, RuntimeError):
         self.app = app
 
     def __str__(self) -> str:
-        subject = "no Flask application" if self.app is None else f"{self.app!r}"
-        return f"{subject} is not initialized for AioHTTP: call 'aio.init_app(app)' first"
+        if self.app is None:
+            return "there is no Flask application yet: call 'aio.init_app(app)' first"
+        return f"{self.app!r} is not initialized for AioHTTP: call 'aio.init_app(app)' first"
 
 
 class InvalidApplication(FlaskAioHTTPError, TypeError):

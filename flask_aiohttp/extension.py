@@ -92,7 +92,8 @@ class AioHTTP:
         aiohttp_app[SERVICE] = service
         aiohttp_app.router.register_resource(Fallback(aiohttp_app.router, service.handler))
         aiohttp_app.on_startup.append(service.start)
-        aiohttp_app.on_cleanup.append(service.stop)
+        # The first to stop, as it was the last to start after aiohttp's own ``cleanup_ctx``.
+        aiohttp_app.on_cleanup.insert(0, service.stop)
         return aiohttp_app
 
     def run(

@@ -176,6 +176,9 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
         logger, target = self.settings.logger, exchange.environ["RAW_URI"]
         try:
             await self._run(request, exchange)
+            if exchange.connection.gone and not exchange.connection.request_is_whole:
+                # Flask takes it for a bad request, and says nothing in the log.
+                raise ClientGone("reading the request body")
         except SlowClient as error:
             logger.info("%s %s: %s", request.method, target, error)
             exchange.fail("408 Request Timeout")

@@ -120,7 +120,10 @@ def _socket(failure_status_code: int) -> WebSocket:
             raise WebSocketUnsupported(
                 request.path, request.environ.get("SERVER_SOFTWARE", "this server")
             )
-        abort(failure_status_code)
+        try:
+            abort(failure_status_code)
+        except LookupError:  # Werkzeug has no exception for it, as for 426 Upgrade Required
+            abort(current_app.response_class(status=failure_status_code))
     return cast("WebSocket", request.environ["wsgi.websocket"])
 
 

@@ -13,8 +13,13 @@ __all__ = ("find_flask_apps", "is_websocket_request")
 # Under these names middleware commonly keeps the application that it wraps: Werkzeug's and most
 # others' "app", "wsgi_app", "application"; "__self__" of a bound method; "__wrapped__" of a
 # decorator.
-_INNER = ("app", "wsgi_app", "application", "_app", "__self__", "__wrapped__")
-_MAX_DEPTH = 32
+_INNER = (
+    *("app", "wsgi_app", "application", "wsgi", "_app", "_wsgi_app", "_application", "_wsgi"),
+    *("__self__", "__wrapped__"),
+)
+
+# At most so many objects are looked at: some make a new one whenever they are asked.
+_MAX_OBJECTS = 100
 
 
 def is_websocket_request(request: web.BaseRequest) -> bool:
@@ -31,20 +36,21 @@ def find_flask_apps(application: Callable[..., Any]) -> list[Flask]:
     Follows the attributes in which middleware commonly keeps what it wraps, and the ``mounts`` of
     Werkzeug's ``DispatcherMiddleware``.
     """
-    return list(dict.fromkeys(_walk(application, _MAX_DEPTH)))
+    return list(dict.fromkeys(_walk(application, {})))
 
 
-def _walk(application: Any, depth: int) -> Iterator[Flask]:
+def _walk(application: Any, seen: dict[int, Any]) -> Iterator[Flask]:
     if isinstance(application, Flask):
         yield application
         return
-    if application is None or depth == 0:
+    if id(application) in seen or len(seen) == _MAX_OBJECTS:
         return
+    seen[id(application)] = application
     for name in _INNER:
         inner = getattr(application, name, None)
-        if callable(inner) and inner is not application:
-            yield from _walk(inner, depth - 1)
+        if callable(inner):
+            yield from _walk(inner, seen)
     mounts = getattr(application, "mounts", None)
     if isinstance(mounts, Mapping):
         for inner in mounts.values():
-            yield from _walk(inner, depth - 1)
+            yield from _walk(inner, seen)

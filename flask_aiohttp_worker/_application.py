@@ -11,7 +11,11 @@ from flask import Flask
 
 from flask_aiohttp import AioHTTP, InvalidApplication
 
-__all__ = ("as_aiohttp_application", "check_application")
+__all__ = ("WHAT_TO_NAME", "as_aiohttp_application", "check_application")
+
+WHAT_TO_NAME = (
+    "Name a Flask application, a WSGI callable or an aiohttp.web.Application, as in 'myapp:app'"
+)
 
 
 def check_application(loaded: Any, uri: str) -> None:
@@ -27,10 +31,7 @@ def check_application(loaded: Any, uri: str) -> None:
     if isinstance(loaded, (Flask, web.Application)) or _is_aiohttp_factory(loaded):
         return
     if not callable(loaded):
-        raise InvalidApplication(
-            f"'{uri}' is {loaded!r}: name a Flask application, a WSGI callable or an "
-            "aiohttp.web.Application, as in 'myapp:app'"
-        )
+        raise InvalidApplication(f"'{uri}' is {loaded!r}, which cannot be called. {WHAT_TO_NAME}")
     if _takes(loaded, 3) and not _takes(loaded, 2):
         raise InvalidApplication(
             f"'{uri}' looks like an ASGI application: this worker serves Flask and WSGI; use "

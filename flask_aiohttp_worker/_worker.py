@@ -26,7 +26,7 @@ from setproctitle import setproctitle
 from flask_aiohttp import InvalidApplication
 from flask_aiohttp._server import Server
 
-from ._application import as_aiohttp_application, check_application
+from ._application import WHAT_TO_NAME, as_aiohttp_application, check_application
 from ._settings import from_gunicorn
 
 __all__ = ("Worker",)
@@ -45,6 +45,9 @@ class Worker(base.Worker):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server: Server | None = None
         self._stop: asyncio.Event | None = None
+
+        # The task of run() while it starts the application: there is nothing to drain yet.
+        self._starting: asyncio.Task[Any] | None = None
 
         # What the process is called at the moment.
         self._title = ""
@@ -79,11 +82,16 @@ class Worker(base.Worker):
         Raises:
             AppImportError: It is no application; gunicorn prints the sentence and stops.
         """
-        super().load_wsgi()
+        # A program that embeds gunicorn has an Application of its own, without app_uri.
+        uri = getattr(self.app, "app_uri", type(self.app).__name__)
         try:
-            check_application(self.wsgi, self.app.app_uri)
+            super().load_wsgi()
+            check_application(self.wsgi, uri)
         except InvalidApplication as error:
             raise AppImportError(str(error)) from error
+        except AppImportError as error:
+            # gunicorn's own sentences do not always say what was named, and never what to name.
+            raise AppImportError(f"cannot load '{uri}': {error} {WHAT_TO_NAME}") from error
 
     def init_signals(self) -> None:
         """Install the handlers of gunicorn's base worker, which this class overrides in part."""
@@ -112,6 +120,10 @@ class Worker(base.Worker):
         self.log.critical(
             "Worker timeout (pid:%s), the event loop is blocked at\n%s", self.pid, stack
         )
+        if self._loop is not None:
+            # What blocks may catch the SystemExit that is raised in it next, and a request's
+            # failure is answered: so the loop ends itself as soon as it can.
+            self._loop.call_soon_threadsafe(sys.exit, 1)
         super().handle_abort(sig, frame)
 
     def run(self) -> None:
@@ -137,7 +149,16 @@ class Worker(base.Worker):
         self._server = server = Server(await as_aiohttp_application(self.wsgi), settings)
         server.traffic.limit = self.max_requests
         server.traffic.limit_reached = self._limit_reached
-        await server.start()
+        try:
+            self._starting = asyncio.current_task()
+            await server.start()
+        except asyncio.CancelledError:
+            if self.alive:
+                raise
+            self.log.info("Stopped while the application was starting: %s", self)
+            return
+        finally:
+            self._starting = None
         context = self._ssl_context() if self.cfg.is_ssl else None
         for listener in self.sockets:
             await server.listen(listener.sock, ssl_context=context, backlog=self.cfg.backlog)
@@ -147,6 +168,7 @@ class Worker(base.Worker):
         stopped = asyncio.create_task(self._stop.wait(), name="wait for the stop")
         self._look()
         await asyncio.wait({heartbeat, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        self._show(server)
         await server.stop(self._drain_timeout())
         loop.remove_reader(self.PIPE[0])
         if heartbeat.done():  # it never ends by itself: let its error be seen
@@ -185,7 +207,10 @@ class Worker(base.Worker):
 
     def _wake(self) -> None:
         """Have the loop look at the flags. Called by signal handlers."""
-        if self._loop is not None and not self._loop.is_closed():
+        if self._loop is None:
+            # The application is being imported. Nobody waits for an answer of this worker.
+            sys.exit(0)
+        if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._look)
 
     def _empty_pipe(self) -> None:
@@ -197,6 +222,10 @@ class Worker(base.Worker):
             self._server.hurry()
         if not self.alive and self._stop is not None:
             self._stop.set()
+        if not self.alive and self._starting is not None:
+            # Once: a second cancellation would break into what the first one cleans up.
+            self._starting.cancel()
+            self._starting = None
 
     def _show(self, server: Server) -> None:
         """Say in the process's title what the worker is doing."""

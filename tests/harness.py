@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
 from typing import Any
@@ -122,7 +123,7 @@ class Gunicorn:
         """Wait until connections are accepted, or the process has ended."""
 
         def listening() -> Any:
-            return re.search(r"Listening at: (\S+)", self.log) or self.process.poll() is not None
+            return "Listening at: " in self.log or self.process.poll() is not None
 
         wait_for(listening, "gunicorn to listen")
         if match := re.search(r"Listening at: \w+://[^:\s]+:(\d+)", self.log):
@@ -176,6 +177,13 @@ class Gunicorn:
             return response.status, {k.lower(): v for k, v in response.getheaders()}, text
         finally:
             connection.close()
+
+    def request_in_thread(self, path: str) -> Future[tuple[int, dict[str, str], str]]:
+        """Send one request that will take long; return what :meth:`request` returns, later."""
+        pool = ThreadPoolExecutor(1)
+        future = pool.submit(self.request, path)
+        pool.shutdown(wait=False)
+        return future
 
     def get(self, path: str) -> str:
         """Return the text that *path* answers with 200."""

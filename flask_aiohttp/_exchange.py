@@ -30,6 +30,20 @@ WSGIApplication: TypeAlias = Callable[[dict[str, Any], Any], Iterable[bytes]]
 _JOIN_LIMIT = 1 << 16
 
 
+class Client:
+    """Who sent a request: ``environ["flask_aiohttp.client"]``."""
+
+    __slots__ = ("cancel_on_disconnect", "left")
+
+    def __init__(self) -> None:
+        # True if a view that has not answered is cancelled when its client has left. Surprise
+        # cancellation loses writes, so it is only done where it is asked for.
+        self.cancel_on_disconnect = False
+
+        # True once the client has left, or has closed its side of the connection.
+        self.left = False
+
+
 class Exchange:
     """One request and its answer.
 
@@ -82,14 +96,13 @@ class Exchange:
         # answer to.
         self.task: asyncio.Task[Any] | None = None
 
-        # True if a view that has not answered is cancelled too, so many seconds after its client
-        # has left. Surprise cancellation loses writes, so it is only done where it is asked for.
-        self.cancel_on_disconnect = False
+        # What the application may know and ask of its client; it outlives this exchange in a
+        # thread that goes on.
+        self.client = environ["flask_aiohttp.client"] = Client()
+
+        # Seconds between the client's leaving and the cancellation of a view that asked for it.
         self.disconnect_grace = 0.0
         self._cancellation: asyncio.TimerHandle | None = None
-
-        # True once the client has left, or has closed its side of the connection.
-        self.left = False
 
     def run(self) -> None:
         """Call the application, send its answer, and close it.
@@ -232,26 +245,28 @@ class Exchange:
         One that leaves looks the same at first. It counts as that where an answer is streamed, or
         where the view wants to know: nothing tells the difference until much later.
         """
-        self.left = True
+        self.client.left = True
         return self.connection.request_is_whole and not (
-            self.is_streaming or self.cancel_on_disconnect
+            self.is_streaming or self.client.cancel_on_disconnect
         )
 
     def client_left(self) -> None:
         """End a body that nobody reads any more, and a view that wants to be cancelled."""
-        self.left = True
+        self.client.left = True
         if self.task is None:
             return
         if self.is_streaming:
             self.task.cancel()
-        elif self.cancel_on_disconnect:
+        elif self.client.cancel_on_disconnect:
             loop = self.task.get_loop()
             self._cancellation = loop.call_later(self.disconnect_grace, self.task.cancel)
 
     def release(self) -> None:
         """Let go of what belongs to this exchange alone, however it ended."""
         self.task = None
-        self.environ.pop("flask_aiohttp.exchange", None)
+        # Else the exchange and its start_response() keep each other, and all they refer to, until
+        # the collector runs.
+        self.pending.write = _nowhere
         if self._cancellation is not None:
             self._cancellation.cancel()
 
@@ -320,3 +335,7 @@ class Exchange:
 
 def _call(function: Callable[..., object], *args: object) -> None:
     function(*args)
+
+
+def _nowhere(_: bytes) -> None:
+    """Take what an application writes after its exchange has ended."""

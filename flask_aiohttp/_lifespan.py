@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import functools
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Iterable
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
 
 from flask import Flask
+from flask.ctx import AppContext
 
 from . import _bridge
 from ._waiting import await_
@@ -45,74 +47,78 @@ class Hook:
                 f"{self.function!r}: write 'async def ...: ...; yield; ...'"
             )
 
-    def call(self) -> None:
-        """Call the function, and wait for what it returns if that can be awaited."""
-        result = self.function()
-        if inspect.isawaitable(result):
-            await_(result)
+
+def _call(function: Callable[[], Any]) -> None:
+    """Call *function*, and wait for what it returns if that can be awaited."""
+    result = function()
+    if inspect.isawaitable(result):
+        await_(result)
 
 
 class Lifespan:
     """One start and one stop of an application.
 
+    Both run in one context, so that what a hook pushes or sets at the start it can pop or reset at
+    the stop.
+
     Args:
-        app: The application whose context is pushed.
+        app: The application whose context is pushed from the start to the stop.
         hooks: In the order of their registration.
     """
 
     def __init__(self, app: Flask, hooks: Iterable[Hook]) -> None:
         self._app = app
         self._hooks = tuple(hooks)
+        self._context = copy_context()
+        self._app_context: AppContext | None = None
 
-        # The open half of each lifespan generator that has started.
-        self._open: dict[Hook, AbstractAsyncContextManager[None]] = {}
+        # What is to be called at the stop, last first, each with its hook: shutdown hooks, and the
+        # second halves of the lifespans that have begun.
+        self._closers: list[tuple[Hook, Callable[[], Any]]] = []
 
     async def start(self) -> None:
         """Run the hooks of the start.
 
         Raises:
-            Whatever a hook raises. The lifespans begun by then are ended first.
+            Whatever a hook raises. The lifespans begun by then are ended first; the shutdown hooks
+            do not run, as there was no start.
         """
         # Without hooks there is no context to push, and no teardown of one to surprise anybody.
         if not self._hooks:
             return
         try:
-            await _bridge.run(self._start)
+            await _bridge.run_in(self._context, self._start)
         except BaseException:
+            self._closers = [c for c in self._closers if c[0].kind is Kind.LIFESPAN]
             await self.stop()
             raise
 
     async def stop(self) -> None:
         """Run the hooks of the stop, each of them, also after one that fails. Idempotent."""
-        if self._started or self._open:
-            await _bridge.run(self._stop)
+        if self._app_context is not None:
+            await _bridge.run_in(self._context, self._stop)
 
     def _start(self) -> None:
-        with self._app.app_context():
-            for hook in self._hooks:
-                if hook.kind is Kind.STARTUP:
-                    hook.call()
-                elif hook.kind is Kind.LIFESPAN:
-                    manager = _as_manager(hook.function)
-                    await_(manager.__aenter__())
-                    self._open[hook] = manager
-        self._started = True
-
-    # True once every hook of the start has run; only then is there something to shut down.
-    _started = False
+        self._app_context = self._app.app_context()
+        self._app_context.push()
+        for hook in self._hooks:
+            if hook.kind is Kind.STARTUP:
+                _call(hook.function)
+            elif hook.kind is Kind.SHUTDOWN:
+                self._closers.append((hook, hook.function))
+            else:
+                manager = contextlib.asynccontextmanager(hook.function)()
+                await_(manager.__aenter__())
+                leave = functools.partial(manager.__aexit__, None, None, None)
+                self._closers.append((hook, leave))
 
     def _stop(self) -> None:
-        started, self._started = self._started, False
-        with self._app.app_context():
-            for hook in reversed(self._hooks):
-                try:
-                    if hook.kind is Kind.SHUTDOWN and started:
-                        hook.call()
-                    elif hook in self._open:
-                        await_(self._open.pop(hook).__aexit__(None, None, None))
-                except Exception:
-                    self._app.logger.exception("%r failed at the stop", hook.function)
-
-
-def _as_manager(function: Callable[[], AsyncIterator[None]]) -> AbstractAsyncContextManager[None]:
-    return contextlib.asynccontextmanager(function)()
+        while self._closers:
+            hook, close = self._closers.pop()
+            try:
+                _call(close)
+            except Exception:
+                self._app.logger.exception("%r failed at the stop", hook.function)
+        context, self._app_context = self._app_context, None
+        if context is not None:
+            context.pop(None)

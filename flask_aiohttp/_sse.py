@@ -12,7 +12,9 @@ from typing import Any, TypeAlias
 
 from flask import Response, current_app, request
 
+from . import _bridge
 from ._held_body import AsyncBody, SyncBody
+from ._waiting import await_
 from .exceptions import InvalidResponse
 
 __all__ = ("Event", "last_event_id", "sse")
@@ -136,7 +138,8 @@ async def _with_keepalive(pieces: Any, seconds: float) -> AsyncIterator[str]:
             if not queue.full():
                 queue.put_nowait(None)
 
-    task = asyncio.create_task(pump(), name="server-sent events")
+    # In a greenlet, so that synchronous code below the generator may wait.
+    task = asyncio.create_task(_bridge.run(lambda: await_(pump())), name="server-sent events")
     try:
         while not (task.done() and queue.empty()):
             try:

@@ -8,6 +8,9 @@ from typing import Any, TypeVar
 
 from flask import Flask
 
+from . import _bridge
+from ._waiting import await_
+
 __all__ = ("Tasks",)
 
 T = TypeVar("T")
@@ -51,7 +54,8 @@ class Tasks:
 
     async def _in_context(self, coroutine: Coroutine[Any, Any, T]) -> T:
         with self._app.app_context():
-            return await coroutine
+            # In a greenlet, so that synchronous code below it may wait.
+            return await _bridge.run(lambda: await_(coroutine))
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)

@@ -10,10 +10,11 @@ Rule 4: an idle thread keeps nothing of its last work.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
 from queue import SimpleQueue
 from typing import Any, TypeVar, cast
@@ -44,6 +45,7 @@ def wait_on(
     post: Callable[..., object],
     awaitable: Awaitable[T],
     started: Callable[[asyncio.Task[T]], None],
+    context: Context | None = None,
 ) -> T:
     """Block the calling thread until *awaitable* is done on *loop*, and return its result.
 
@@ -53,8 +55,11 @@ def wait_on(
     Args:
         post: ``call_soon_threadsafe`` of the loop, or what does the same.
         started: Called on the loop with the task as soon as there is one.
+        context: In which to run it; a fresh one by default. Work that waits more than once keeps
+            one, since a token of a context variable is good in the context that made it only.
     """
-    context = copy_context()
+    own = copy_context()
+    context = own if context is None else _carry_over(own, context)
     # Not its repr: that of a database query may run the query, and could fail on the loop.
     name = getattr(awaitable, "__qualname__", type(awaitable).__qualname__)
     done = threading.Lock()
@@ -75,7 +80,7 @@ def wait_on(
 
     post(start)
     done.acquire()
-    if isinstance(awaitable, Coroutine):
+    if inspect.iscoroutine(awaitable):
         awaitable.close()  # a task cancelled before its first step has never touched it
 
     for variable, value in context.items():
@@ -87,6 +92,14 @@ def wait_on(
 _MISSING = object()
 
 
+def _carry_over(source: Context, target: Context) -> Context:
+    """Give each variable in *target* the value that it has in *source*, and return *target*."""
+    changed = [(v, value) for v, value in source.items() if target.get(v, _MISSING) is not value]
+    if changed:
+        target.run(lambda: [variable.set(value) for variable, value in changed])
+    return target
+
+
 def _wait_below_carrier(awaitable: Awaitable[T]) -> T:
     return cast("_bridge.Carrier", _bridge.current_carrier()).wait(awaitable)
 
@@ -94,7 +107,18 @@ def _wait_below_carrier(awaitable: Awaitable[T]) -> T:
 class Work:
     """One function on its way through the pool, and the waits it asks for."""
 
-    __slots__ = ("cancelled", "context", "error", "function", "future", "pool", "result", "task")
+    __slots__ = (
+        "_owes_cancellation",
+        "_wait_context",
+        "cancelled",
+        "context",
+        "error",
+        "function",
+        "future",
+        "pool",
+        "result",
+        "task",
+    )
 
     def __init__(self, pool: ThreadPool, function: Callable[[], Any], context: Context) -> None:
         self.pool = pool
@@ -111,9 +135,14 @@ class Work:
         # What the thread waits for at the moment; set and cleared on the loop.
         self.task: asyncio.Task[Any] | None = None
 
-        # Set on the loop when nobody awaits the result any more. A thread cannot be stopped, but
-        # it learns of it at its next wait.
+        # Set on the loop when nobody awaits the result any more. A thread cannot be stopped; its
+        # present or next wait is cancelled, once, as a task's would be: what it waits for after
+        # that, to clean up, is not.
         self.cancelled = False
+        self._owes_cancellation = False
+
+        # Where its waits run.
+        self._wait_context = Context()
 
     def wait(self, awaitable: Awaitable[T]) -> T:
         """Block this thread until *awaitable* is done on the pool's loop.
@@ -122,20 +151,34 @@ class Work:
             asyncio.CancelledError: The work was cancelled.
         """
         try:
-            return wait_on(self.pool.loop, self.pool.post, awaitable, self._waiting)
+            return wait_on(
+                self.pool.loop, self.pool.post, awaitable, self._waiting, self._wait_context
+            )
         finally:
             self.task = None
 
     def _waiting(self, task: asyncio.Task[Any]) -> None:
         self.task = task
-        if self.cancelled:
-            task.cancel()
+        if self._owes_cancellation:
+            self._owes_cancellation = False
+            self._cancel_soon(task)
 
     def cancel(self) -> None:
-        """Cancel what the thread waits for, now and from now on. Call it on the loop."""
+        """Cancel what the thread waits for, or else its next wait. Call it on the loop."""
         self.cancelled = True
-        if self.task is not None:
-            self.task.cancel()
+        if self.task is None or self.task.done():
+            self._owes_cancellation = True
+        else:
+            self._cancel_soon(self.task)
+
+    def _cancel_soon(self, task: asyncio.Task[Any]) -> None:
+        # After its first step: a task that is cancelled before that never touches what it was to
+        # await, and an async generator would be finalized in the thread.
+        self.pool.loop.call_soon(self._cancel, task)
+
+    def _cancel(self, task: asyncio.Task[Any]) -> None:
+        # One that did not have to wait has ended: then it is the next one's turn.
+        self._owes_cancellation = not task.cancel()
 
 
 class ThreadPool:

@@ -45,6 +45,8 @@ class WebSocket(web.WebSocketResponse):
             # About 37 KiB a socket, and a way to send bombs: only where it is asked for.
             compress=False,
         )
+        # aiohttp's own Server field tells versions.
+        self.headers["Server"] = settings.server
         self._request = request
         self._environ = environ
         self._origins = settings.websocket_origins
@@ -212,13 +214,15 @@ def origin_is_allowed(environ: Environ, allowed: tuple[str, ...]) -> bool:
     if origin in allowed:
         return True
     own = f"{environ['wsgi.url_scheme']}://{environ.get('HTTP_HOST', '')}".lower()
-    return _authority(origin) == _authority(own)
+    authority = _authority(origin)
+    return authority is not None and authority == _authority(own)
 
 
-def _authority(origin: str) -> tuple[str, str | None, int | None] | None:
+def _authority(origin: str) -> tuple[str, str, int | None] | None:
+    """Return scheme, host and port, or None if there is no host that could be compared."""
     try:
         parts = urlsplit(origin)
         port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
     except ValueError:
         return None
-    return parts.scheme, parts.hostname, port
+    return (parts.scheme, parts.hostname, port) if parts.hostname else None

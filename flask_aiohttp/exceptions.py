@@ -49,7 +49,8 @@ class BridgeRequired(FlaskAioHTTPError, RuntimeError):
         return (
             f"cannot wait for {self.awaitable!r} here: this code runs directly on the event loop, "
             "which must not stand still. In an 'async def' function write 'await ...' instead of "
-            "'await_(...)'; from a callback use 'aio.create_task(...)'"
+            "'await_(...)', in a task of your own start the work with 'aio.create_task(...)'. "
+            "Python 3.10 and 3.11 also make a task of what is given to 'asyncio.wait_for()'"
         )
 
 

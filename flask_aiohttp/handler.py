@@ -89,10 +89,22 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
         if self._pool is not None:
             return
         self._pool = ThreadPool(self.settings.threads)
-        flask_apps = find_flask_apps(self.wsgi)
-        self._router = Router(flask_apps[0]) if flask_apps else None
+        self._router = self._make_router()
         self._http = _base_environ(self.settings, "http")
         self._https = _base_environ(self.settings, "https")
+
+    def _make_router(self) -> Router | None:
+        flask_apps = find_flask_apps(self.wsgi)
+        if not flask_apps:
+            return None
+        try:
+            return Router(flask_apps[0])
+        except Exception:  # rules and converters may be classes of the application's own
+            self.settings.logger.exception(
+                "The routes of %r cannot be read beforehand: all its views run in threads",
+                flask_apps[0],
+            )
+            return None
 
     async def stop(self) -> None:
         """Let the threads end, and do not wait for those that are busy."""
@@ -166,10 +178,9 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
             ),
         )
         exchange.task = asyncio.current_task()
-        exchange.cancel_on_disconnect = self.settings.cancel_on_disconnect
+        exchange.client.cancel_on_disconnect = self.settings.cancel_on_disconnect
         exchange.disconnect_grace = self.settings.disconnect_grace
         exchange.sendfile = self.settings.sendfile and request.protocol.ssl_context is None
-        environ["flask_aiohttp.exchange"] = exchange
         return exchange
 
     async def _serve(self, request: web.BaseRequest, exchange: Exchange) -> None:
@@ -186,7 +197,7 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
             logger.info("%s %s: %s", request.method, target, error)
             exchange.cut()
         except asyncio.CancelledError:
-            if exchange.left:
+            if exchange.client.left:
                 logger.info("%s %s: %s", request.method, target, ClientGone("sending the answer"))
             exchange.cut()
             raise

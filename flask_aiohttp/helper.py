@@ -148,8 +148,8 @@ def has_client() -> bool:
     For a view that works long: nobody may be waiting any more. True under other servers, which do
     not tell.
     """
-    exchange = request.environ.get("flask_aiohttp.exchange")
-    return exchange is None or not exchange.left
+    client = request.environ.get("flask_aiohttp.client")
+    return client is None or not client.left
 
 
 def cancel_on_disconnect(view: F) -> F:
@@ -161,9 +161,9 @@ def cancel_on_disconnect(view: F) -> F:
     """
 
     def ask() -> None:
-        exchange = request.environ.get("flask_aiohttp.exchange")
-        if exchange is not None:
-            exchange.cancel_on_disconnect = True
+        client = request.environ.get("flask_aiohttp.client")
+        if client is not None:
+            client.cancel_on_disconnect = True
 
     if inspect.iscoroutinefunction(view):
 

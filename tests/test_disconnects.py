@@ -6,12 +6,13 @@ import asyncio
 import logging
 import socket
 import threading
+import time
 
 import pytest
-from flask import Flask, Response, request
+from flask import Flask, Response, request, stream_with_context
 from harness import Served, eventually, serve
 
-from flask_aiohttp import AioHTTP, await_, cancel_on_disconnect, has_client
+from flask_aiohttp import AioHTTP, await_, cancel_on_disconnect, has_client, sse
 
 
 @pytest.fixture(name="app")
@@ -164,7 +165,7 @@ async def test_view_goes_on_when_its_client_leaves(app):
         await eventually(lambda: log == ["started"], "the view")
         [exchange] = served.server.traffic.in_flight.values()
         writer.close()
-        await eventually(lambda: exchange.left, "the server to notice")
+        await eventually(lambda: exchange.client.left, "the server to notice")
         app.extensions["release"].set()
         await eventually(lambda: len(log) == 2, "the view's end")
 
@@ -191,7 +192,7 @@ async def test_client_that_half_closes_while_the_view_works_gets_its_answer(app)
         await eventually(lambda: log == ["started"], "the view")
         [exchange] = served.server.traffic.in_flight.values()
         writer.write_eof()
-        await eventually(lambda: exchange.left, "the server to notice")
+        await eventually(lambda: exchange.client.left, "the server to notice")
         app.extensions["release"].set()
         answer = await reader.read()
         writer.close()
@@ -253,3 +254,63 @@ async def test_answer_that_is_not_read_ends_the_request(app):
         await eventually(lambda: not served.server.traffic.in_flight, "the request's end")
 
     assert ["stream closed"] == log
+
+
+@pytest.mark.parametrize("path", ["/cleaning", "/cleaning-sync"])
+async def test_stream_that_is_closed_can_wait_to_clean_up(app, path):
+    """``finally`` blocks and async teardown functions of an abandoned stream may wait."""
+    log = app.extensions["log"]
+
+    async def release(what):
+        await asyncio.sleep(0)
+        log.append(what)
+
+    def pieces():
+        try:
+            yield "first\n"
+            await_(asyncio.Event().wait())
+        finally:
+            await_(release("released"))
+
+    @app.get("/cleaning-sync")
+    def cleaning_sync():
+        return sse(pieces())
+
+    @app.get("/cleaning")
+    async def cleaning():
+        return sse(pieces())
+
+    @app.teardown_request
+    async def teardown(error):
+        await release("torn down")
+
+    async with serve(app) as served:
+        reader, writer = await connect(served, get(path))
+        await reader.readuntil(b"first")
+        writer.close()
+        await eventually(lambda: len(log) == 2, "the cleaning up")
+
+    assert ["released", "torn down"] == log
+
+
+async def test_sync_stream_that_asks_for_its_client_ends_without_it(app):
+    """``has_client()`` stays False: a thread that looks at it is not lost."""
+    log = app.extensions["log"]
+
+    @app.get("/asking")
+    def asking():
+        def pieces():
+            yield "first\n"
+            while has_client():
+                time.sleep(0.001)
+            log.append("ended")
+
+        return Response(stream_with_context(pieces()))
+
+    async with serve(app) as served:
+        reader, writer = await connect(served, get("/asking"))
+        await reader.readuntil(b"first")
+        writer.close()
+        await eventually(lambda: log, "the stream's end")
+
+    assert ["ended"] == log

@@ -131,3 +131,20 @@ async def test_client_that_comes_back_tells_the_last_event(app):
     headers = {"Last-Event-ID": "41"}
     async with serve(app) as served, served.session.get("/resume", headers=headers) as response:
         assert "data: 41\n\n" == await response.text()
+
+
+async def test_events_may_come_from_synchronous_code_that_waits(app):
+    """Below a generator with keepalive, synchronous code may wait as everywhere in a request."""
+
+    @app.get("/nested")
+    async def nested():
+        def work():
+            return await_(asyncio.sleep(0, "waited"))
+
+        async def events():
+            yield work()
+
+        return sse(events())
+
+    async with serve(app) as served, served.session.get("/nested") as response:
+        assert "data: waited\n\n" == await response.text()

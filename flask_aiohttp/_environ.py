@@ -14,7 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 from .exceptions import InvalidApplication
 
-__all__ = ("Environ", "build_environ", "is_websocket_upgrade", "split_target")
+__all__ = ("Environ", "build_environ", "is_websocket_upgrade", "mount", "split_target")
 
 Environ: TypeAlias = dict[str, Any]
 
@@ -52,7 +52,6 @@ def build_environ(
     headers: Iterable[tuple[bytes, bytes]],
     peer: object,
     server: object,
-    script_name: str = "",
 ) -> Environ:
     """Return a new environ for one request.
 
@@ -63,10 +62,6 @@ def build_environ(
         peer: The client's address as ``socket.getpeername()`` gives it; for a Unix socket
             ``""`` or None.
         server: The server's own address as ``socket.getsockname()`` gives it.
-        script_name: Where the application is mounted, for example ``"/shop"``.
-
-    Raises:
-        InvalidApplication: The path is not below *script_name*.
     """
     environ = dict(base)
     path, query = split_target(target)
@@ -77,15 +72,7 @@ def build_environ(
     )
     environ["RAW_URI"] = environ["REQUEST_URI"] = target
     environ["QUERY_STRING"] = query
-    environ["SCRIPT_NAME"] = script_name = script_name.rstrip("/")
-    if script_name:
-        below = path[len(script_name) :]
-        if not path.startswith(script_name) or below[:1] not in ("", "/"):
-            raise InvalidApplication(
-                f"the request's path {path!r} is not below SCRIPT_NAME {script_name!r}: "
-                "correct the variable, or the proxy's mapping of paths"
-            )
-        path = below
+    environ["SCRIPT_NAME"] = ""
     if "%" in path:
         path = unquote_to_bytes(path.encode("latin-1")).decode("latin-1")
     environ["PATH_INFO"] = path
@@ -114,6 +101,26 @@ def build_environ(
     else:
         environ["SERVER_NAME"], environ["SERVER_PORT"] = _server_from_host(environ)
     return environ
+
+
+def mount(environ: Environ, script_name: str) -> None:
+    """Say that the application is mounted at *script_name*, for example ``"/shop"``.
+
+    Raises:
+        InvalidApplication: The request's path is not below it.
+    """
+    script_name = script_name.rstrip("/")
+    if not script_name:
+        return
+    path = environ["PATH_INFO"]
+    below = path[len(script_name) :]
+    if not path.startswith(script_name) or below[:1] not in ("", "/"):
+        raise InvalidApplication(
+            f"the request's path {path!r} is not below SCRIPT_NAME {script_name!r}: "
+            "correct the variable, or the proxy's mapping of paths"
+        )
+    environ["SCRIPT_NAME"] = script_name
+    environ["PATH_INFO"] = below
 
 
 def _server_from_host(environ: Environ) -> tuple[str, str]:

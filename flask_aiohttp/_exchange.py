@@ -191,6 +191,11 @@ class Exchange:
             raise InvalidResponse(f"its body is {self._missing} bytes shorter than Content-Length")
         self.pending.phase = Phase.FINISHED
 
+    def send_continue(self) -> None:
+        """Ask for the request's body, unless the answer has begun: then it would stand in it."""
+        if self.phase is Phase.WAITING or self.phase is Phase.DECLARED:
+            self.connection.send_continue()
+
     def fail(self, status: str) -> None:
         """Bring the answer to an end after the application has failed. Call it on the loop.
 
@@ -207,7 +212,8 @@ class Exchange:
     def cut(self) -> None:
         """End the connection, so that a truncated answer cannot be taken for a whole one."""
         self.keep_alive = False
-        self.connection.cut()
+        # An answer that ends with its connection looks whole if that ends in peace.
+        self.connection.cut(abort=self.framing is Framing.CLOSE)
 
     def answer(self, status: str, text: str) -> None:
         """Answer in the application's place, before its head was sent. Call it on the loop."""
@@ -320,17 +326,18 @@ class Exchange:
         return True
 
     def _send(self, prefix: bytes, data: bytes) -> None:
-        if prefix and len(data) > _JOIN_LIMIT:
-            self.on_loop(self.connection.send, prefix)
-            prefix = b""
-        await_(self.connection.send_and_drain(prefix + data))
+        await_(self.connection.send_and_drain(*_pieces(prefix, data)))
 
     def _send_last(self, prefix: bytes, data: bytes = b"") -> None:
-        if prefix and len(data) > _JOIN_LIMIT:
-            self.on_loop(self.connection.send, prefix)
-            prefix = b""
-        if prefix or data:
-            self.on_loop(self.connection.send, prefix + data)
+        for piece in _pieces(prefix, data):
+            self.on_loop(self.connection.send, piece)
+
+
+def _pieces(prefix: bytes, data: bytes) -> tuple[bytes, ...]:
+    """Return what to write: one piece, unless that would copy much."""
+    if prefix and len(data) > _JOIN_LIMIT:
+        return prefix, data
+    return (prefix + data,) if prefix or data else ()
 
 
 def _call(function: Callable[..., object], *args: object) -> None:

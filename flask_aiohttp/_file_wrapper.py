@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 __all__ = ("FileWrapper",)
@@ -9,6 +10,9 @@ __all__ = ("FileWrapper",)
 # Bytes of the largest block. The application's own wish, 8 KiB with Werkzeug, would cost a trip
 # from the thread to the loop for each.
 _BLOCK = 1 << 18
+
+
+_PLAIN_FILES = (io.BufferedReader, io.FileIO)
 
 
 class FileWrapper:
@@ -31,12 +35,11 @@ class FileWrapper:
                 setattr(self, name, getattr(file, name))
 
     def position(self) -> int | None:
-        """Return where the file stands, or None if it is no file of the operating system."""
-        try:
-            self.file.fileno()
-            return int(self.file.tell())
-        except (AttributeError, OSError):  # io.UnsupportedOperation is an OSError
-            return None
+        """Return where the file stands, or None if it is no plain file of the operating system.
+
+        A file descriptor alone does not tell: that of a ``GzipFile`` has other bytes.
+        """
+        return self.file.tell() if type(self.file) in _PLAIN_FILES else None
 
     def seekable(self) -> bool:
         """Return True if the file can be read from anywhere."""

@@ -18,13 +18,19 @@ class Protocol(web.RequestHandler):
     Under a server of somebody else's a disconnect is noticed at the next write only.
     """
 
-    __slots__ = ("exchange",)
+    __slots__ = ("_half_closed", "exchange", "server")
 
-    def __init__(self, manager: web.Server, **options: Any) -> None:
+    def __init__(self, manager: web.Server, *, server: str, **options: Any) -> None:
         super().__init__(manager, **options)
+
+        # The Server field of answers to what is no request.
+        self.server = server
 
         # The request that is served on this connection at the moment; set by watch().
         self.exchange: Exchange | None = None
+
+        # True once the client has closed its side.
+        self._half_closed = False
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Tell the exchange that nothing will be read or sent any more."""
@@ -37,20 +43,52 @@ class Protocol(web.RequestHandler):
         """Let a client that has said all it wants to say have its answer."""
         if self.ssl_context is not None:
             return False  # TLS has no half-closed connections
-        # A request that came together with this begins two turns of the loop later (Python 3.11).
-        loop = asyncio.get_running_loop()
-        loop.call_soon(loop.call_soon, self._after_eof)
+        self._half_closed = True
+        self._close_if_idle_soon()
         return True
 
-    def _after_eof(self) -> None:
-        if self.exchange is not None and self.exchange.client_half_closed():
-            self.close()  # after this answer: no request can follow
-        elif self.transport is not None:
+    def finished(self) -> None:
+        """Take note that the request under way has been answered."""
+        self.exchange = None
+        if self._half_closed:
+            self._close_if_idle_soon()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what is no request as gunicorn does: one line in the log, and no traceback."""
+        if status != 400:
+            return super().handle_error(request, status, exc, message)
+        first_line = (message or "").partition("\n")[0].rstrip(":")
+        peer = self.peername[0] if isinstance(self.peername, tuple) else ""
+        self.logger.warning("Invalid request from ip=%s: %r", peer, first_line)
+        response = web.Response(status=400, text="Bad Request\n")
+        response.headers["Server"] = self.server
+        response.force_close()
+        return response
+
+    def _close_if_idle_soon(self) -> None:
+        # A request that came together with the end, or that waits in the pipeline, begins up to
+        # two turns of the loop later (Python 3.11).
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
+        waits_for_answer = self.exchange is not None and self.exchange.client_half_closed()
+        if not waits_for_answer and self.transport is not None:
             self.transport.close()
 
 
 def watch(request: web.BaseRequest, exchange: Exchange | None) -> None:
     """Let the request's connection tell *exchange* of its end; None ends that."""
     protocol = request.protocol
-    if isinstance(protocol, Protocol):
+    if not isinstance(protocol, Protocol):
+        return
+    if exchange is None:
+        protocol.finished()
+    else:
         protocol.exchange = exchange

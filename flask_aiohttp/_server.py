@@ -107,7 +107,7 @@ class Server:
         assert manager is not None
 
         def connect() -> Protocol:
-            return Protocol(manager, loop=loop, **self._options)
+            return Protocol(manager, loop=loop, server=self.settings.server, **self._options)
 
         self._listeners.append(
             await loop.create_server(connect, sock=sock, ssl=ssl_context, backlog=backlog)

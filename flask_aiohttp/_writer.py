@@ -7,6 +7,8 @@ fields as UTF-8, where WSGI means latin-1, and rebuild what is already a list of
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 import time
 from email.utils import formatdate
 from typing import IO, Final
@@ -52,8 +54,8 @@ class Connection:
         if transport is not None and not transport.is_closing():
             transport.write(data)
 
-    async def send_and_drain(self, data: bytes) -> None:
-        """Hand *data* to the connection, and wait until it may take more.
+    async def send_and_drain(self, *pieces: bytes) -> None:
+        """Hand *pieces* to the connection, and wait until it may take more.
 
         Raises:
             ClientGone: There is no connection any more.
@@ -61,7 +63,8 @@ class Connection:
         transport = self._request.transport
         if transport is None or transport.is_closing():
             raise ClientGone("sending the answer")
-        transport.write(data)
+        for piece in pieces:
+            transport.write(piece)
         await self.drain()
 
     async def send_file(self, file: IO[bytes], position: int, size: int) -> int:
@@ -117,11 +120,20 @@ class Connection:
         """Tell a client that asked first to send its body (RFC 9110, section 10.1.1)."""
         self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def cut(self) -> None:
-        """End the connection after what was sent, so that the client sees a truncated answer."""
+    def cut(self, *, abort: bool = False) -> None:
+        """End the connection after what was sent, so that the client sees a truncated answer.
+
+        Args:
+            abort: End it with an error, where a plain end would look like that of the answer.
+        """
         transport = self._request.transport
-        if transport is not None:
-            transport.close()
+        if transport is None:
+            return
+        sock = transport.get_extra_info("socket")
+        if abort and sock is not None:
+            # A reset instead of an orderly end.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.close()
 
 
 class SentResponse(web.StreamResponse):

@@ -17,7 +17,7 @@ from aiohttp import web
 from . import _bridge
 from ._body_input import BodyInput, receive
 from ._disconnected import SlowClient
-from ._environ import Environ, build_environ, is_websocket_upgrade
+from ._environ import Environ, build_environ, is_websocket_upgrade, mount
 from ._exchange import Exchange, WSGIApplication
 from ._file_wrapper import FileWrapper
 from ._protocol import watch
@@ -27,7 +27,7 @@ from ._threads import ThreadPool
 from ._traffic import Traffic
 from ._websocket import WebSocket, WebSocketExchange
 from ._writer import Connection
-from .exceptions import ClientGone, InvalidApplication
+from .exceptions import ClientGone
 from .util import find_flask_apps
 
 __all__ = ("WSGIHandlerBase", "WSGIWebSocketHandler")
@@ -117,11 +117,7 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
         if self._pool is None:
             await self.start()
         started = perf_counter()
-        try:
-            environ = self._environ(request)
-        except InvalidApplication as error:
-            self.settings.logger.error("%s", error)
-            return web.Response(status=500, text="500 Internal Server Error\n")
+        environ = self._environ(request)
         exchange = self._exchange(request, environ)
         self.traffic.begin(exchange)
         watch(request, exchange)
@@ -147,7 +143,6 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
             headers=request.raw_headers,
             peer=protocol.peername,
             server=protocol.sockname,
-            script_name=self.settings.script_name,
         )
 
     def _exchange(self, request: web.BaseRequest, environ: Environ) -> Exchange:
@@ -196,7 +191,12 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
         except ClientGone as error:
             logger.info("%s %s: %s", request.method, target, error)
             exchange.cut()
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
+            if not _is_being_cancelled():
+                # Something that the application awaited was cancelled, not this request.
+                logger.error("Error handling request %s %s", request.method, target, exc_info=error)
+                exchange.fail("500 Internal Server Error")
+                return
             if exchange.client.left:
                 logger.info("%s %s: %s", request.method, target, ClientGone("sending the answer"))
             exchange.cut()
@@ -211,6 +211,8 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
 
     async def _run(self, request: web.BaseRequest, exchange: Exchange) -> None:
         environ = exchange.environ
+        if self.settings.script_name:
+            mount(environ, self.settings.script_name)
         if self._router is not None and (
             self._router.place(environ, "wsgi.websocket" in environ) is Place.LOOP
         ):
@@ -222,6 +224,12 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
             pool = cast("ThreadPool", self._pool)
             exchange.on_loop = pool.post
             await pool.run(exchange.run)
+
+
+def _is_being_cancelled() -> bool:
+    """Return True if the running task was cancelled; Python 3.10 cannot tell, and says so."""
+    cancelling = getattr(asyncio.current_task(), "cancelling", None)
+    return cancelling is None or bool(cancelling())
 
 
 def _base_environ(settings: ServerSettings, scheme: str) -> Environ:
@@ -245,7 +253,7 @@ def _body(request: web.BaseRequest, exchange: Exchange, timeout: float) -> io.Bu
     if content.is_eof() and content.total_bytes <= _SMALL_BODY and content.exception() is None:
         return io.BytesIO(content.read_nowait())
     expects = exchange.environ.get("HTTP_EXPECT", "").lower() == "100-continue"
-    return BodyInput(content, timeout, exchange.connection.send_continue if expects else None)
+    return BodyInput(content, timeout, exchange.send_continue if expects else None)
 
 
 async def _body_for_thread(

@@ -314,3 +314,14 @@ async def test_sync_stream_that_asks_for_its_client_ends_without_it(app):
         await eventually(lambda: log, "the stream's end")
 
     assert ["ended"] == log
+
+
+async def test_pipelined_requests_are_all_answered_after_a_half_close(app):
+    """What was asked before the client closed its side is answered, in order."""
+    async with serve(app) as served:
+        reader, writer = await connect(served, get("/") + get("/"))
+        writer.write_eof()
+        answers = await reader.read()
+        writer.close()
+
+    assert 2 == answers.count(b"here")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 
@@ -138,3 +139,19 @@ async def test_file_shorter_than_its_content_length_is_cut(app, caplog):
                 await response.read()
 
     assert "10 bytes shorter than Content-Length" in caplog.text
+
+
+async def test_file_whose_bytes_are_not_those_of_its_descriptor_is_read(app, tmp_path):
+    """A compressed file is sent as it reads, not as it lies on the disk."""
+    with gzip.open(tmp_path / "file.gz", "wb") as file:
+        file.write(CONTENT)
+
+    @app.get("/unpacked")
+    async def unpacked():
+        file = gzip.open(tmp_path / "file.gz")  # noqa: SIM115 - the response closes it
+        response = send_file(file, mimetype="text/plain")
+        response.content_length = len(CONTENT)
+        return response
+
+    async with serve(app) as served, served.session.get("/unpacked") as response:
+        assert digest(CONTENT) == digest(await response.read())

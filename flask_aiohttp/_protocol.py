@@ -11,6 +11,9 @@ from ._exchange import Exchange
 
 __all__ = ("Protocol", "watch")
 
+# Seconds in which the next request of a pipeline has surely begun.
+_PAUSE = 0.05
+
 
 class Protocol(web.RequestHandler):
     """One connection of this project's own servers.
@@ -72,10 +75,9 @@ class Protocol(web.RequestHandler):
         return response
 
     def _close_if_idle_soon(self) -> None:
-        # A request that came together with the end, or that waits in the pipeline, begins up to
-        # two turns of the loop later (Python 3.11).
-        loop = asyncio.get_running_loop()
-        loop.call_soon(loop.call_soon, self._close_if_idle)
+        # A request that came together with the end, or that waits in the pipeline, begins some
+        # turns of the loop later.
+        asyncio.get_running_loop().call_later(_PAUSE, self._close_if_idle)
 
     def _close_if_idle(self) -> None:
         waits_for_answer = self.exchange is not None and self.exchange.client_half_closed()

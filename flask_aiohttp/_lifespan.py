@@ -11,7 +11,7 @@ import contextlib
 import enum
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
@@ -49,9 +49,10 @@ class Hook:
 
 
 def _call(function: Callable[[], Any]) -> None:
-    """Call *function*, and wait for what it returns if that can be awaited."""
+    """Call *function*, and wait for it if it is ``async def``."""
     result = function()
-    if inspect.isawaitable(result):
+    # Not for a task that it has started and happens to return: that one may run until the stop.
+    if isinstance(result, Coroutine):
         await_(result)
 
 

@@ -19,6 +19,7 @@ from flask import Flask, Request
 from flask.views import View
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter, Map, MapAdapter, Rule, WebsocketMismatch
+from werkzeug.wsgi import get_host
 
 from ._environ import Environ
 
@@ -75,8 +76,16 @@ class Router:
         return place
 
     def _bind(self, environ: Environ) -> MapAdapter:
-        server_name = None if self._map.host_matching else self._app.config["SERVER_NAME"]
-        return self._map.bind_to_environ(environ, server_name=server_name)
+        if self._map.host_matching:
+            return self._map.bind_to_environ(environ)
+        # Of a host that is not below SERVER_NAME Werkzeug warns, unless it is told the subdomain.
+        # It does when Flask binds; here a warning that is an error would be the request's end.
+        host = get_host(environ).partition(":")[0].lower()
+        server_name = (self._app.config["SERVER_NAME"] or host).partition(":")[0].lower()
+        subdomain = "<invalid>"
+        if host.endswith(server_name):
+            subdomain = host.removesuffix(server_name).rstrip(".")
+        return self._map.bind_to_environ(environ, subdomain=subdomain)
 
     def _match(self, adapter: MapAdapter, path: str, method: str, websocket: bool) -> str:
         try:

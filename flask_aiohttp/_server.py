@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeAlias
 
 from aiohttp import WSCloseCode, web
 
@@ -21,12 +21,18 @@ from ._traffic import Traffic
 
 __all__ = ("Server",)
 
+Handler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
 # Seconds that cancelled requests have for their ``finally`` blocks.
 _CANCEL_GRACE = 1.0
 
 # Seconds that aiohttp waits for each connection when the requests have ended. Zero is none at all
 # in our reading, and "for ever" in aiohttp's.
 _AIOHTTP_GRACE = 0.1
+
+# Seconds that the hooks of the stop have at least, and those of a hurried one.
+_HOOKS_GRACE = 1.0
+_HURRIED_HOOKS_GRACE = 0.5
 
 # Seconds in which the rest of a body that nobody wants is read away, so that the client sees the
 # answer and no reset (RFC 9112, section 9.6).
@@ -58,13 +64,11 @@ class Server:
         self._listeners: list[asyncio.AbstractServer] = []
 
     def _make_runner(self) -> web.AppRunner | web.ServerRunner:
-        # An application of somebody else's has requests that only aiohttp can wait for; it spends
-        # this time up to twice.
-        wait = _AIOHTTP_GRACE if self.service else self.settings.graceful_timeout / 3
-        timeout = max(_AIOHTTP_GRACE, wait)
         if self._plain and self.service is not None:
-            return web.ServerRunner(web.Server(self.service.handler), shutdown_timeout=timeout)
-        return web.AppRunner(self._application, shutdown_timeout=timeout)
+            return web.ServerRunner(
+                web.Server(self.service.handler), shutdown_timeout=_AIOHTTP_GRACE
+            )
+        return web.AppRunner(self._application, shutdown_timeout=_AIOHTTP_GRACE)
 
     @property
     def _options(self) -> dict[str, Any]:
@@ -93,6 +97,21 @@ class Server:
             self._application.freeze()
             await self._application.startup()
         await self._runner.setup()
+        self.traffic.closing = False
+        if not self._plain and (server := self._runner.server) is not None:
+            server.request_handler = self._counted(server.request_handler)
+
+    def _counted(self, handle: Handler) -> Handler:
+        """Return *handle*, with native requests counted too, so that a stop waits for them."""
+
+        async def handle_and_count(request: web.BaseRequest) -> web.StreamResponse:
+            self.traffic.begin()
+            try:
+                return await handle(request)
+            finally:
+                self.traffic.end()
+
+        return handle_and_count
 
     async def listen(
         self, sock: socket.socket, *, ssl_context: ssl.SSLContext | None, backlog: int
@@ -120,7 +139,8 @@ class Server:
             timeout: Seconds that requests and tasks have; the hooks come after that.
         """
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
+        started = loop.time()
+        deadline = started + timeout
         for listener in self._listeners:
             listener.close()
         self.traffic.closing = True
@@ -140,14 +160,34 @@ class Server:
             farewell.cancel()
 
         if self.service is not None:
-            self.service.deadline = loop.time() if self._hurry.is_set() else deadline
+            await self._wait(self.service.tasks_ended(), deadline)
+            self.service.deadline = loop.time()
+        await self._run_last_hooks(started + self.settings.graceful_timeout)
+
+    async def _run_last_hooks(self, deadline: float) -> None:
+        """Clean up, but not for ever: outside of a stop nothing kills a worker that hangs."""
+        remaining = max(_HOOKS_GRACE, deadline - asyncio.get_running_loop().time())
+        cleanup = asyncio.create_task(self._clean_up(), name="hooks of the stop")
+        hurry = asyncio.create_task(self._hurry.wait(), name="wait for haste")
+        await asyncio.wait({cleanup, hurry}, timeout=remaining, return_when=asyncio.FIRST_COMPLETED)
+        if hurry.done():
+            await asyncio.wait({cleanup}, timeout=_HURRIED_HOOKS_GRACE)
+        hurry.cancel()
+        if not cleanup.done():
+            self.settings.logger.error("The hooks of the stop did not end in time; left them")
+            cleanup.cancel()
+            await asyncio.wait({cleanup}, timeout=_AIOHTTP_GRACE)
+        elif cleanup.exception() is not None:
+            self.settings.logger.error("The stop failed", exc_info=cleanup.exception())
+
+    async def _clean_up(self) -> None:
         await self._runner.cleanup()
         if self._plain:
             await self._application.shutdown()
             await self._application.cleanup()
 
     def hurry(self) -> None:
-        """Let a :meth:`stop` under way, or the next, wait no longer for requests."""
+        """Let a :meth:`stop` under way, or the next, wait no longer for requests and tasks."""
         self._hurry.set()
 
     async def _wait(self, coroutine: Coroutine[Any, Any, None], deadline: float) -> None:

@@ -64,6 +64,11 @@ class Service:
             await self._lifespans.pop().stop()
         await self.handler.stop()
 
+    async def tasks_ended(self) -> None:
+        """Wait for the background tasks."""
+        while tasks := {t for app in self.flask_apps for t in state_of(app).tasks.of_this_loop()}:
+            await asyncio.wait(tasks)
+
     def _remaining(self) -> float:
         if self.deadline is None:
             return self.handler.settings.graceful_timeout

@@ -39,10 +39,14 @@ class Tasks:
         task.add_done_callback(lambda _: coroutine.close())
         return task
 
+    def of_this_loop(self) -> set[asyncio.Task[Any]]:
+        """Return the tasks of the running loop that have not ended."""
+        loop = asyncio.get_running_loop()
+        return {task for task in self._running if task.get_loop() is loop}
+
     async def finish(self, timeout: float) -> None:
         """Wait for this loop's tasks, *timeout* seconds at most, then cancel those left."""
-        loop = asyncio.get_running_loop()
-        running = {task for task in self._running if task.get_loop() is loop}
+        running = self.of_this_loop()
         if not running:
             return
         _, late = await asyncio.wait(running, timeout=timeout)

@@ -18,8 +18,9 @@ class Traffic:
     """The requests and websockets of one server; used on its loop only."""
 
     def __init__(self) -> None:
-        # Each request in flight, websockets included, by the task that serves it.
-        self.in_flight: dict[asyncio.Task[Any] | None, Exchange] = {}
+        # Each request in flight, websockets included, by the task that serves it; None for one of
+        # a native aiohttp route.
+        self.in_flight: dict[asyncio.Task[Any] | None, Exchange | None] = {}
 
         # Open websockets.
         self.websockets: set[WebSocket] = set()
@@ -37,17 +38,19 @@ class Traffic:
         # Resolved when the last request ends; None while nobody waits for that.
         self._idle_waiter: asyncio.Future[None] | None = None
 
-    def begin(self, exchange: Exchange) -> None:
-        """Count a request that starts."""
-        self.in_flight[asyncio.current_task()] = exchange
-        self.total += 1
-        if self.total >= self.limit:
-            self.closing = True
-            self.limit_reached()
+    def begin(self, exchange: Exchange | None = None) -> None:
+        """Count the running task's request; a second call tells the exchange of the same one."""
+        task = asyncio.current_task()
+        if task not in self.in_flight:
+            self.total += 1
+            if self.total >= self.limit:
+                self.closing = True
+                self.limit_reached()
+        self.in_flight[task] = exchange
 
     def end(self) -> None:
-        """Count a request that has ended."""
-        del self.in_flight[asyncio.current_task()]
+        """Count a request that has ended. Idempotent."""
+        self.in_flight.pop(asyncio.current_task(), None)
         if self._idle_waiter is not None and not self.in_flight:
             self._idle_waiter.set_result(None)
             self._idle_waiter = None

@@ -6,11 +6,15 @@ returns or aborts before it uses the socket answers with plain HTTP.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 from aiohttp import WSCloseCode, web
 from aiohttp.http_websocket import WSMessageDecodeText
+from flask import has_request_context, request
 from werkzeug.exceptions import BadRequest, Forbidden
 
 from ._disconnected import Disconnected
@@ -18,6 +22,7 @@ from ._environ import Environ
 from ._exchange import Exchange
 from ._settings import ServerSettings
 from ._traffic import Traffic
+from .exceptions import ClientGone
 
 __all__ = ("WebSocket", "WebSocketExchange", "origin_is_allowed")
 
@@ -52,6 +57,9 @@ class WebSocket(web.WebSocketResponse):
         self._origins = settings.websocket_origins
         self._traffic = traffic
 
+        # Held while hands are shaken: two tasks may use the socket for the first time at once.
+        self._accepting = asyncio.Lock()
+
     async def accept(self) -> None:
         """Shake hands now (RFC 6455, section 4.2.2). Called again it does nothing.
 
@@ -60,8 +68,13 @@ class WebSocket(web.WebSocketResponse):
             werkzeug.exceptions.BadRequest: The client's handshake is malformed.
             ClientGone: The client has left meanwhile.
         """
-        if self.prepared:
-            return
+        async with self._accepting:
+            if not self.prepared:
+                await self._accept()
+
+    async def _accept(self) -> None:
+        if self._request.method != "GET" or self._request.version < (1, 1):
+            raise BadRequest("a websocket is asked for with GET and HTTP/1.1")
         if not origin_is_allowed(self._environ, self._origins):
             raise Forbidden(
                 f"pages of {self._environ['HTTP_ORIGIN']} may not open websockets here; "
@@ -83,7 +96,8 @@ class WebSocket(web.WebSocketResponse):
 
     async def receive(self, timeout: float | None = None) -> WSMessageDecodeText:
         """Return the next message, after the handshake."""
-        await self.accept()
+        if not self.prepared:
+            await self.accept()
         return await super().receive(timeout)
 
     async def send_str(self, data: str, compress: int | None = None) -> None:
@@ -92,11 +106,8 @@ class WebSocket(web.WebSocketResponse):
         Raises:
             ClientGone: The client has left.
         """
-        await self.accept()
-        try:
+        async with self._sending():
             await super().send_str(data, compress)
-        except ConnectionError as error:
-            raise Disconnected("sending a websocket message") from error
 
     async def send_bytes(self, data: bytes, compress: int | None = None) -> None:
         """Send a binary message, after the handshake.
@@ -104,26 +115,49 @@ class WebSocket(web.WebSocketResponse):
         Raises:
             ClientGone: The client has left.
         """
-        await self.accept()
-        try:
+        async with self._sending():
             await super().send_bytes(data, compress)
-        except ConnectionError as error:
-            raise Disconnected("sending a websocket message") from error
 
     async def send_frame(self, message: bytes, opcode: Any, compress: int | None = None) -> None:
-        """Send one frame, after the handshake."""
-        await self.accept()
-        await super().send_frame(message, opcode, compress)
+        """Send one frame, after the handshake.
+
+        Raises:
+            ClientGone: The client has left.
+        """
+        async with self._sending():
+            await super().send_frame(message, opcode, compress)
 
     async def ping(self, message: bytes = b"") -> None:
-        """Send a ping, after the handshake."""
-        await self.accept()
-        await super().ping(message)
+        """Send a ping, after the handshake.
+
+        Raises:
+            ClientGone: The client has left.
+        """
+        async with self._sending():
+            await super().ping(message)
 
     async def pong(self, message: bytes = b"") -> None:
-        """Send a pong that nobody asked for, after the handshake."""
-        await self.accept()
-        await super().pong(message)
+        """Send a pong that nobody asked for, after the handshake.
+
+        Raises:
+            ClientGone: The client has left.
+        """
+        async with self._sending():
+            await super().pong(message)
+
+    @contextlib.asynccontextmanager
+    async def _sending(self) -> AsyncIterator[None]:
+        if not self.prepared:
+            await self.accept()
+        try:
+            yield
+        except ConnectionError as error:
+            doing = "sending a websocket message"
+            # In the socket's own view that is how it ends, and no error. In the view of somebody
+            # else, who only wants to send, it must not be taken for the end of that one's client.
+            if has_request_context() and request.environ is self._environ:
+                raise Disconnected(doing) from error
+            raise ClientGone(doing) from error
 
     async def close(
         self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = True

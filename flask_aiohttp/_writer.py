@@ -104,17 +104,23 @@ class Connection:
         Raises:
             ClientGone: It left instead, or has taken nothing for too long.
         """
-        protocol = self._request.protocol
-        while protocol.writing_paused and (transport := self._request.transport) is not None:
-            waiting = transport.get_write_buffer_size()
-            try:
-                await asyncio.wait_for(self._request.writer.drain(), self._send_timeout)
-            except asyncio.TimeoutError:
-                if transport.get_write_buffer_size() >= waiting:
+        if not self._request.protocol.writing_paused:
+            return
+        # One task for the whole wait. To cancel aiohttp's wait at each timeout and begin another
+        # one would fail: both share a future, which is cancelled from then on.
+        draining = asyncio.ensure_future(self._request.writer.drain())
+        try:
+            while not draining.done() and (transport := self._request.transport) is not None:
+                waiting = transport.get_write_buffer_size()
+                await asyncio.wait({draining}, timeout=self._send_timeout)
+                if not draining.done() and transport.get_write_buffer_size() >= waiting:
                     transport.abort()
-                    raise ClientGone("waiting for it to read the answer") from None
-            except ConnectionError as error:
-                raise ClientGone("sending the answer") from error
+                    raise ClientGone("waiting for it to read the answer")
+            await draining
+        except ConnectionError as error:
+            raise ClientGone("sending the answer") from error
+        finally:
+            draining.cancel()
 
     def send_continue(self) -> None:
         """Tell a client that asked first to send its body (RFC 9110, section 10.1.1)."""

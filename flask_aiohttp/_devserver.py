@@ -9,6 +9,7 @@ SIGTERM that stops the child.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import os
@@ -24,6 +25,7 @@ import click
 from aiohttp import web
 from flask import Flask
 
+from . import _loops
 from ._exchange import Exchange
 from ._server import Server
 from ._service import SERVICE
@@ -101,9 +103,24 @@ class DevServer:
         self._server: Server | None = None
         self._stopped = asyncio.Event()
 
+        # True after the first Ctrl-C.
+        self._interrupted = False
+
     def run(self) -> None:
-        """Serve until :meth:`stop`, or until Ctrl-C where this is the main thread."""
-        asyncio.run(self._serve())
+        """Serve until :meth:`stop`, or until Ctrl-C where this is the main thread.
+
+        Ctrl-C once more ends it whatever it does.
+        """
+        loop = self._loop = _loops.lend_daemons(asyncio.new_event_loop())
+        if threading.current_thread() is threading.main_thread():
+            # Real handlers: the loop's own do not run while a view blocks it.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, self._interrupt)
+        with contextlib.suppress(KeyboardInterrupt):
+            try:
+                loop.run_until_complete(self._serve())
+            finally:
+                _loops.close(loop)
 
     def stop(self) -> None:
         """Stop serving; the second call does not wait for requests. May come from any thread."""
@@ -111,20 +128,29 @@ class DevServer:
         if loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(self._stop)
 
+    def _interrupt(self, number: int, frame: types.FrameType | None) -> None:
+        if self._interrupted:
+            raise KeyboardInterrupt
+        self._interrupted = True
+        self.stop()
+
     def _stop(self) -> None:
         if self._stopped.is_set() and self._server is not None:
             self._server.hurry()
         self._stopped.set()
 
     async def _serve(self) -> None:
-        loop = self._loop = asyncio.get_running_loop()
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(number, self._stop)
         server = self._server = Server(self._application, self._settings)
-        await server.start()
+        stopped = asyncio.create_task(self._stopped.wait(), name="wait for the stop")
+        start = asyncio.create_task(server.start(), name="hooks of the start")
+        await asyncio.wait({start, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not start.done():  # stopped while the application starts
+            start.cancel()
+            await asyncio.wait({start})
+            return
+        start.result()
         await server.listen(self._socket, ssl_context=None, backlog=_BACKLOG)
-        await self._stopped.wait()
+        await stopped
         await server.stop(_GRACE)
 
 

@@ -116,9 +116,10 @@ class Connection:
                 if not draining.done() and transport.get_write_buffer_size() >= waiting:
                     transport.abort()
                     raise ClientGone("waiting for it to read the answer")
-            await draining
-        except ConnectionError as error:
-            raise ClientGone("sending the answer") from error
+            try:
+                await draining
+            except ConnectionError as error:
+                raise ClientGone("sending the answer") from error
         finally:
             draining.cancel()
 

@@ -13,9 +13,10 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 import traceback
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 from gunicorn.errors import AppImportError
@@ -23,13 +24,16 @@ from gunicorn.sock import ssl_context
 from gunicorn.workers import base
 from setproctitle import setproctitle
 
-from flask_aiohttp import InvalidApplication
+from flask_aiohttp import InvalidApplication, _loops
 from flask_aiohttp._server import Server
 
 from ._application import WHAT_TO_NAME, as_aiohttp_application, check_application
 from ._settings import from_gunicorn
 
 __all__ = ("Worker",)
+
+# Seconds that a stop by SIGINT or SIGQUIT may take.
+_QUICK_STOP = 1.0
 
 
 class Worker(base.Worker):
@@ -48,6 +52,9 @@ class Worker(base.Worker):
 
         # The task of run() while it starts the application: there is nothing to drain yet.
         self._starting: asyncio.Task[Any] | None = None
+
+        # True once a quick stop has taken too long.
+        self._time_is_up = False
 
         # What the process is called at the moment.
         self._title = ""
@@ -107,11 +114,32 @@ class Worker(base.Worker):
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         """SIGINT or SIGQUIT: stop at once, also in the middle of a drain."""
         if self.quick:
+            # A terminal's Ctrl-C comes from the terminal and from the master: once more is no wish
+            # of anybody. The timer's is.
+            if self._time_is_up:
+                self._break_out(0)
             return
         self.quick = True
         self.alive = False
         self.cfg.worker_int(self)
+        timer = threading.Timer(_QUICK_STOP, self._repeat_quit)
+        timer.daemon = True
+        timer.start()
         self._wake()
+
+    def _repeat_quit(self) -> None:
+        self._time_is_up = True
+        os.kill(os.getpid(), signal.SIGQUIT)
+
+    def _break_out(self, code: int) -> NoReturn:
+        """Leave whatever the main thread is doing. Called by signal handlers.
+
+        What blocks may catch the SystemExit that is raised in it, and a request's failure is
+        answered: so the loop also ends itself as soon as it can.
+        """
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(sys.exit, code)
+        sys.exit(code)
 
     def handle_abort(self, sig: int, frame: FrameType | None) -> None:
         """SIGABRT: the master has had no heartbeat; say where the loop stands, and leave."""
@@ -120,24 +148,22 @@ class Worker(base.Worker):
         self.log.critical(
             "Worker timeout (pid:%s), the event loop is blocked at\n%s", self.pid, stack
         )
-        if self._loop is not None:
-            # What blocks may catch the SystemExit that is raised in it next, and a request's
-            # failure is answered: so the loop ends itself as soon as it can.
-            self._loop.call_soon_threadsafe(sys.exit, 1)
-        super().handle_abort(sig, frame)
+        self.alive = False
+        self.cfg.worker_abort(self)
+        self._break_out(1)
 
     def run(self) -> None:
         """Serve until told to stop; the worker's process ends when this returns."""
         # gunicorn has set it already. Unset it until the sockets are served: then a broken
         # application stops the master instead of being restarted for ever.
         self.booted = False
-        self._loop = _new_loop(self.cfg.asgi_loop)
+        self._loop = _loops.lend_daemons(_new_loop(self.cfg.asgi_loop))
         try:
             self._loop.run_until_complete(self._serve())
         finally:
             # After an abort there is about one second until SIGKILL: worker_exit needs it.
             if not self.aborted:
-                _close(self._loop)
+                _loops.close(self._loop)
 
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
@@ -145,12 +171,13 @@ class Worker(base.Worker):
         # The reloader's thread writes here when a file has changed.
         loop.add_reader(self.PIPE[0], self._empty_pipe)
 
-        settings = from_gunicorn(self.cfg, self.log)
-        self._server = server = Server(await as_aiohttp_application(self.wsgi), settings)
-        server.traffic.limit = self.max_requests
-        server.traffic.limit_reached = self._limit_reached
+        self._starting = asyncio.current_task()
+        self._look()  # it may have been told to go meanwhile
         try:
-            self._starting = asyncio.current_task()
+            settings = from_gunicorn(self.cfg, self.log)
+            self._server = server = Server(await as_aiohttp_application(self.wsgi), settings)
+            server.traffic.limit = self.max_requests
+            server.traffic.limit_reached = self._limit_reached
             await server.start()
         except asyncio.CancelledError:
             if self.alive:
@@ -256,14 +283,3 @@ def _new_loop(kind: str) -> asyncio.AbstractEventLoop:
             loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
             return loop
     return asyncio.new_event_loop()
-
-
-def _close(loop: asyncio.AbstractEventLoop) -> None:
-    """Cancel what is left on the loop, give it a second, and close it."""
-    left = asyncio.all_tasks(loop)
-    for task in left:
-        task.cancel()
-    if left:
-        loop.run_until_complete(asyncio.wait(left, timeout=1))
-    loop.run_until_complete(loop.shutdown_asyncgens())
-    loop.close()

@@ -33,6 +33,11 @@ class Place(enum.Enum):
     THREAD = enum.auto()  # in a thread of the pool
 
 
+# Prefixes that are remembered. Middleware has few; one that takes them from the request could be
+# made to bring any number.
+_MAX_MOUNTED = 100
+
+
 class Router:
     """Foretells where the requests of one application run.
 
@@ -46,6 +51,10 @@ class Router:
         self._app = app
         self._map = _copy_for_matching(app.url_map)
         self._places: dict[tuple[str, str], Place] = {}
+
+        # What was seen of middleware that serves paths below a prefix by this or another
+        # application (SCRIPT_NAME): how to foretell those.
+        self._mounted: dict[str, Router] = {}
         by_host = app.url_map.host_matching or app.subdomain_matching
 
         # Binding to each request costs three times as much as the match itself, and is needed
@@ -60,11 +69,30 @@ class Router:
         Args:
             websocket: True if the request asks for one.
         """
+        path = environ["PATH_INFO"]
+        for prefix, router in self._mounted.items():
+            if path == prefix or path.startswith(f"{prefix}/"):
+                return router._place(environ, path[len(prefix) :], websocket)
+        return self._place(environ, path, websocket)
+
+    def learn(self, app: Flask, environ: Environ, script_name: str) -> None:
+        """Take note of where a request has gone that was foretold to run in a thread.
+
+        Without this, websockets behind middleware that strips a prefix would take a thread each.
+
+        Args:
+            app: The application that it has reached.
+            environ: As the application sees it.
+            script_name: SCRIPT_NAME before any middleware.
+        """
+        prefix = environ["SCRIPT_NAME"][len(script_name) :].rstrip("/")
+        if prefix and prefix not in self._mounted and len(self._mounted) < _MAX_MOUNTED:
+            self._mounted = {**self._mounted, prefix: Router(app)}
+
+    def _place(self, environ: Environ, path: str, websocket: bool) -> Place:
         try:
             adapter = self._adapter or self._bind(environ)
-            endpoint = self._match(
-                adapter, environ["PATH_INFO"], environ["REQUEST_METHOD"], websocket
-            )
+            endpoint = self._match(adapter, path, environ["REQUEST_METHOD"], websocket)
         except (HTTPException, ValueError, LookupError):
             return Place.THREAD
         key = endpoint, environ["REQUEST_METHOD"]
@@ -211,6 +239,9 @@ def accept_both_schemes(app: Flask) -> None:
         adapter = create_url_adapter(request)
         if request is None or adapter is None:
             return adapter
+        learn = request.environ.get("flask_aiohttp.learn")
+        if learn is not None:
+            learn(app, request.environ)
         return _BothSchemes(adapter, app.view_functions)
 
     app.create_url_adapter = create  # type: ignore[method-assign]

@@ -13,6 +13,7 @@ from time import perf_counter
 from typing import cast
 
 from aiohttp import web
+from flask import Flask
 
 from . import _bridge
 from ._body_input import BodyInput, receive
@@ -92,6 +93,10 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
         self._router = self._make_router()
         self._http = _base_environ(self.settings, "http")
         self._https = _base_environ(self.settings, "https")
+
+    def _learn(self, app: Flask, environ: Environ) -> None:
+        if self._router is not None:
+            self._router.learn(app, environ, self.settings.script_name)
 
     def _make_router(self) -> Router | None:
         flask_apps = find_flask_apps(self.wsgi)
@@ -219,6 +224,8 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
             environ["wsgi.input"] = _body(request, exchange, self.settings.body_timeout)
             await _bridge.run(exchange.run)
         else:
+            if self._router is not None:
+                environ["flask_aiohttp.learn"] = self._learn
             timeout = self.settings.body_timeout
             environ["wsgi.input"] = await _body_for_thread(request, exchange, timeout)
             pool = cast("ThreadPool", self._pool)

@@ -9,7 +9,6 @@ Rule 3: bytes leave as soon as the application has yielded them. The last ones a
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
@@ -179,13 +178,9 @@ class Exchange:
                 self._send_last(b"0\r\n\r\n")
         else:
             head = self._declared_head()
-            if head.framing(self.environ["REQUEST_METHOD"], self.version) in (
-                Framing.CHUNKED,
-                Framing.CLOSE,
-            ):
-                head = dataclasses.replace(
-                    head, headers=[*head.headers, ("Content-Length", "0")], content_length=0
-                )
+            framing = head.framing(self.environ["REQUEST_METHOD"], self.version)
+            if framing in (Framing.CHUNKED, Framing.CLOSE) or head.is_sent_by_proxy:
+                head = head.without_body()
             self._send_last(self._begin(head))
         if self._missing:
             raise InvalidResponse(f"its body is {self._missing} bytes shorter than Content-Length")

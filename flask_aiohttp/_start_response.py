@@ -9,6 +9,7 @@ Rule 3: framing is the server's business. Hop-by-hop fields of the application a
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import re
 from collections.abc import Callable, Iterable
@@ -46,6 +47,10 @@ _SERVER_FIELDS = frozenset(
 )
 
 
+# With these the Content-Length is that of a file which only the proxy reads.
+_PROXY_FIELDS = frozenset(("x-sendfile", "x-accel-redirect"))
+
+
 class Phase(enum.Enum):
     """How far an answer has got; it moves only forward."""
 
@@ -80,6 +85,16 @@ class ResponseHead:
 
     # True if the application asked for the connection's end with "Connection: close".
     close: bool
+
+    @property
+    def is_sent_by_proxy(self) -> bool:
+        """True if a proxy puts a file in the body's place (X-Sendfile, X-Accel-Redirect)."""
+        return any(name.lower() in _PROXY_FIELDS for name, _ in self.headers)
+
+    def without_body(self) -> ResponseHead:
+        """Return the same head, which says that there is no body."""
+        kept = [(name, value) for name, value in self.headers if name.lower() != "content-length"]
+        return dataclasses.replace(self, headers=[*kept, ("Content-Length", "0")], content_length=0)
 
     def framing(self, method: str, version: tuple[int, int]) -> Framing:
         """Return how the body of this answer to a request is delimited."""

@@ -155,3 +155,21 @@ async def test_file_whose_bytes_are_not_those_of_its_descriptor_is_read(app, tmp
 
     async with serve(app) as served, served.session.get("/unpacked") as response:
         assert digest(CONTENT) == digest(await response.read())
+
+
+@pytest.mark.parametrize("field", ["X-Sendfile", "X-Accel-Redirect"])
+async def test_file_that_a_proxy_sends_has_no_body_here(app, field, caplog):
+    """The head is whole, and the connection is used again."""
+
+    @app.get("/proxied")
+    async def proxied():
+        return "", {field: "/protected/file.bin", "Content-Length": "1048576"}
+
+    async with serve(app) as served:
+        for _ in range(2):
+            async with served.session.get("/proxied") as response:
+                assert b"" == await response.read()
+        assert "/protected/file.bin" == response.headers[field]
+        assert "Connection" not in response.headers
+
+    assert "" == caplog.text

@@ -1,0 +1,202 @@
+"""What this project takes from its dependencies without their word that it stays.
+
+A new version of a dependency that breaks one of these is noticed here, by name, and not in some
+server's log.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import re
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import StreamReader, http_parser, http_websocket, web
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
+from gunicorn.http.wsgi import WSGIErrorsWrapper
+from gunicorn.sock import ssl_context
+from gunicorn.workers import base
+from werkzeug import _reloader
+from werkzeug.routing import Map, MapAdapter
+
+from flask_aiohttp._fallback import Fallback
+from flask_aiohttp._protocol import Protocol
+from flask_aiohttp._routing import _BothSchemes
+from flask_aiohttp._websocket import WebSocket
+from flask_aiohttp._writer import SentResponse
+from flask_aiohttp_worker import Worker
+
+ROOT = Path(__file__).parent.parent
+SOURCES = [
+    path
+    for package in ("flask_aiohttp", "flask_aiohttp_worker")
+    for path in sorted((ROOT / package).rglob("*.py"))
+]
+
+# Names with an underscore that are taken from elsewhere. The reloader is pinned below; the others
+# are documented by those who have them.
+PRIVATE_IMPORTS = {"werkzeug._reloader", "_typeshed.WriteableBuffer"}
+PRIVATE_ATTRIBUTES = {"_get_args_for_reloading", "_get_current_object"}
+
+# Our classes that stand on those of dependencies.
+SUBCLASSES = [Fallback, Protocol, SentResponse, WebSocket, Worker, _BothSchemes]
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+def names_on_self(code: str) -> set[str]:
+    return set(re.findall(r"\bself\.(\w+)", code))
+
+
+def set_on_self(code: str) -> set[str]:
+    return set(re.findall(r"\bself\.(\w+)(?:: [^=\n]+)? = ", code))
+
+
+def source_of_bases(cls: type) -> str:
+    """Return the code of all classes of dependencies that *cls* inherits from."""
+    libraries = ("aiohttp", "gunicorn", "werkzeug")
+    bases = [each for each in cls.__mro__ if each.__module__.partition(".")[0] in libraries]
+    return "\n".join(map(inspect.getsource, bases))
+
+
+def test_no_other_private_name_is_taken_from_a_dependency() -> None:
+    """Each exception is listed above, with its reason."""
+    imports, attributes, own = set(), set(), set()
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level == 0:
+                names = {f"{node.module}.{alias.name}" for alias in node.names}
+                imports |= {name for name in names if any(map(is_private, name.split(".")))}
+            elif isinstance(node, ast.Attribute) and is_private(node.attr):
+                (own if isinstance(node.ctx, ast.Store) else attributes).add(node.attr)
+            elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                own.add(node.name)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                own.add(node.id)
+
+    ours = {name for name in imports if name.startswith("flask_aiohttp.")}
+    assert PRIVATE_IMPORTS == imports - ours
+    assert PRIVATE_ATTRIBUTES == attributes - own
+
+
+def test_werkzeugs_reloader_is_called_with_what_it_takes() -> None:
+    """``aio.run()`` uses two of its functions, and relies on a variable and an exit code."""
+    inspect.signature(_reloader.run_with_reloader).bind(print)
+    inspect.signature(_reloader._get_args_for_reloading).bind()
+
+    code = inspect.getsource(_reloader)
+    assert "main_func" == next(iter(inspect.signature(_reloader.run_with_reloader).parameters))
+    assert 'os.environ.get("WERKZEUG_RUN_MAIN") == "true"' in code
+    assert "sys.exit(3)" in code
+
+
+def test_werkzeugs_map_adapter_is_made_of_what_it_keeps() -> None:
+    """``_BothSchemes`` copies one: eight arguments in this order, each an attribute."""
+    parameters = list(inspect.signature(MapAdapter).parameters)
+    adapter = Map().bind("example.org")
+
+    assert [
+        "map",
+        "server_name",
+        "script_name",
+        "subdomain",
+        "url_scheme",
+        "path_info",
+        "default_method",
+        "query_args",
+    ] == parameters
+    assert [] == [name for name in [*parameters, "websocket"] if not hasattr(adapter, name)]
+
+
+async def test_aiohttps_server_holds_what_its_connections_read() -> None:
+    """``Protocol`` is made without ``web.Server.__call__``, which would pass the same."""
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response()
+
+    manager = web.Server(handler)
+    read = set(re.findall(r"\bmanager\.(\w+)", inspect.getsource(web.RequestHandler.__init__)))
+
+    assert {"request_handler", "request_factory"} == read
+    assert handler is manager.request_handler
+    assert callable(manager.request_factory)
+    assert web.RequestHandler(manager, loop=asyncio.get_running_loop()).peername is None
+
+
+@pytest.mark.parametrize(
+    ("owner", "names"),
+    [
+        (web.RequestHandler, "peername sockname ssl_context writing_paused transport close"),
+        (web.RequestHandler, "connection_lost eof_received"),
+        (web.BaseRequest, "raw_path raw_headers protocol transport writer content keep_alive"),
+        (StreamReader, "is_eof at_eof exception read read_nowait"),
+        (web.StreamResponse, "prepared keep_alive body_length prepare write_eof"),
+        (web.UrlDispatcher, "register_resource resources"),
+        (http_parser, "HttpRequestParser HttpRequestParserPy"),
+        (http_websocket, "WSMessageDecodeText"),
+    ],
+)
+def test_aiohttp_has_what_its_documentation_leaves_out(owner: Any, names: str) -> None:
+    """Some of it is described for users, some is not; all of it is read here."""
+    assert [] == [name for name in names.split() if not hasattr(owner, name)]
+
+
+def test_a_connection_of_aiohttps_takes_the_settings_of_a_server() -> None:
+    """A name it does not know would be dropped with a warning, and the limit with it."""
+    options = "logger access_log auto_decompress keepalive_timeout lingering_time"
+    limits = "max_line_size max_field_size max_headers"
+    known = inspect.signature(web.RequestHandler).parameters
+
+    assert [] == [name for name in f"{options} {limits}".split() if name not in known]
+
+
+def test_gunicorn_is_called_with_what_it_takes() -> None:
+    """Its functions for workers are not documented beyond its own."""
+    inspect.signature(ssl_context).bind(Config())
+    inspect.signature(WSGIErrorsWrapper).bind(Config())
+
+    parameters = list(inspect.signature(Logger.access).parameters)
+    assert ["self", "resp", "req", "environ", "request_time"] == parameters
+    assert hasattr(Logger, "access_log_enabled")
+
+
+@pytest.mark.parametrize("cls", SUBCLASSES)
+def test_an_overridden_method_takes_what_the_inherited_one_takes(cls: type) -> None:
+    """Whoever calls the one gets the other."""
+    differing = []
+    for name, ours in vars(cls).items():
+        theirs = getattr(cls.__mro__[1], name, None)
+        if name.startswith("__") or not (inspect.isfunction(ours) and inspect.isfunction(theirs)):
+            continue
+        parameters = inspect.signature(ours).parameters
+        takes_all = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+        if not takes_all and list(parameters) != list(inspect.signature(theirs).parameters):
+            differing.append(name)
+
+    assert [] == differing
+
+
+@pytest.mark.parametrize("cls", SUBCLASSES)
+def test_no_attribute_of_ours_hides_an_inherited_one(cls: type) -> None:
+    """Two owners of one attribute would overwrite each other's."""
+    ours = set_on_self(inspect.getsource(cls)) | {*vars(cls)} - {"_abc_impl"}
+    inherited = set_on_self(source_of_bases(cls)) | set(dir(cls.__mro__[1]))
+
+    assert [] == sorted(name for name in ours & inherited if is_private(name))
+
+
+def test_gunicorns_worker_has_what_ours_uses_of_it() -> None:
+    """Attributes and methods that this project's worker reads and does not make itself."""
+    ours = textwrap.dedent(inspect.getsource(Worker))
+    theirs = names_on_self(inspect.getsource(base.Worker)) | set(dir(base.Worker))
+
+    used = names_on_self(ours) - set_on_self(ours) - set(vars(Worker))
+    assert {"PIPE", "alive", "app", "cfg", "log", "notify", "ppid", "sockets"} <= theirs
+    assert set() == used - theirs

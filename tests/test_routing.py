@@ -9,10 +9,9 @@ from typing import Any
 
 import aiohttp
 import pytest
-from flask import Flask, current_app, request
+from flask import Flask, current_app
 from flask.views import MethodView, View
 from harness import serve
-from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.routing import BaseConverter
 
 from flask_aiohttp import AioHTTP, async_, websocket
@@ -362,48 +361,3 @@ def test_websocket_view_is_known_inside_decorators_and_classes(
 ) -> None:
     """The mark of ``@websocket`` is found wherever Flask lets it be put."""
     assert expected is is_websocket_view(view)
-
-
-class Strip:
-    """What is commonly written to mount an application below a prefix."""
-
-    def __init__(self, application: Any, prefix: str) -> None:
-        self.app, self.prefix = application, prefix
-
-    def __call__(self, environ: Any, start_response: Any) -> Any:
-        environ["SCRIPT_NAME"] += self.prefix
-        environ["PATH_INFO"] = environ["PATH_INFO"][len(self.prefix) :]
-        return self.app(environ, start_response)
-
-
-@pytest.mark.parametrize(
-    "mount",
-    [
-        lambda inner: Strip(inner, "/api"),
-        lambda inner: DispatcherMiddleware(an_outer_application(), {"/api": inner}),
-    ],
-    ids=["prefix", "dispatcher"],
-)
-async def test_prefix_that_middleware_strips_is_learnt(mount: Callable[[Flask], Any]) -> None:
-    """After the first request below a prefix, async views there run on the loop."""
-    inner = Flask("inner")
-    AioHTTP(inner)
-    in_thread = []
-
-    @inner.get("/where")
-    async def where() -> str:
-        in_thread.append("flask_aiohttp.learn" in request.environ)
-        return "here"
-
-    async with serve(mount(inner)) as served:
-        for _ in range(3):
-            async with served.session.get("/api/where") as response:
-                assert "here" == await response.text()
-
-    assert [True, False, False] == in_thread
-
-
-def an_outer_application() -> Flask:
-    outer = Flask("outer")
-    AioHTTP(outer)
-    return outer

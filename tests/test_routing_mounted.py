@@ -1,0 +1,58 @@
+"""Applications that middleware mounts below a prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask, request
+from harness import serve
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+
+from flask_aiohttp import AioHTTP
+
+
+class Strip:
+    """What is commonly written to mount an application below a prefix."""
+
+    def __init__(self, application: Any, prefix: str) -> None:
+        self.app, self.prefix = application, prefix
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        environ["SCRIPT_NAME"] += self.prefix
+        environ["PATH_INFO"] = environ["PATH_INFO"][len(self.prefix) :]
+        return self.app(environ, start_response)
+
+
+@pytest.mark.parametrize(
+    "mount",
+    [
+        lambda inner: Strip(inner, "/api"),
+        lambda inner: DispatcherMiddleware(an_outer_application(), {"/api": inner}),
+    ],
+    ids=["prefix", "dispatcher"],
+)
+async def test_prefix_that_middleware_strips_is_learnt(mount: Callable[[Flask], Any]) -> None:
+    """After the first request below a prefix, async views there run on the loop."""
+    inner = Flask("inner")
+    AioHTTP(inner)
+    in_thread = []
+
+    @inner.get("/where")
+    async def where() -> str:
+        in_thread.append("flask_aiohttp.learn" in request.environ)
+        return "here"
+
+    async with serve(mount(inner)) as served:
+        for _ in range(3):
+            async with served.session.get("/api/where") as response:
+                assert "here" == await response.text()
+
+    assert [True, False, False] == in_thread
+
+
+def an_outer_application() -> Flask:
+    outer = Flask("outer")
+    AioHTTP(outer)
+    return outer

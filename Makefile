@@ -53,3 +53,13 @@ $(VENV)/.installed-lowest: setup.cfg tests/lowest-versions.txt
 
 clean:
 	rm -rf .venv* build dist *.egg-info
+
+# Flask's own tests, and those of others, with every request sent through this project.
+.PHONY: conformance
+conformance: .venv-conformance/.installed
+	.venv-conformance/bin/python conformance/run.py --suites "$(SUITES)" --modes "$(MODES)"
+
+.venv-conformance/.installed: setup.cfg conformance/requirements.txt
+	$(PYTHON) -m venv .venv-conformance
+	.venv-conformance/bin/pip install --quiet --editable . --requirement conformance/requirements.txt
+	touch $@

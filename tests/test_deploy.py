@@ -222,9 +222,8 @@ def application(tmp_path):
         "    start_response('200 OK', [('Content-Length', '5')])\n"
         "    return [b'hello']\n"
     )
-    # What is checked is how systemd and gunicorn meet, so any worker and any directory will do.
+    # What is checked is how systemd, gunicorn and the worker meet, so any directory will do.
     _, *arguments = command(APP="myapp:app", BIND="unix:unused.sock")
-    arguments[arguments.index("--worker-class") + 1] = "gthread"
     arguments[arguments.index("--worker-tmp-dir") + 1] = str(tmp_path)
 
     return tmp_path, [sys.executable, "-m", "gunicorn", *arguments]

@@ -14,6 +14,7 @@ from harness import Served, eventually
 from watching import CLOSE, Application, both_places, in_both_places, watched
 
 from flask_aiohttp import await_
+from flask_aiohttp._writer import Connection
 
 
 async def send(served: Served, data: bytes) -> socket.socket:
@@ -86,6 +87,25 @@ async def test_client_that_leaves_ends_the_stream(path: str, how: str) -> None:
     assert [path] == app.closed
     assert [] == app.log.of("ERROR")
     assert 1 == len(app.log.of(f"INFO GET {path}: the client closed the connection"))
+
+
+async def test_client_that_has_all_of_a_stream_may_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From its last bytes on, a stream does not count as cut off: the client may go at once."""
+    app = Application()
+    streaming: list[bool] = []
+    send = Connection.send
+
+    def watch(connection: Connection, data: bytes) -> None:
+        if data == b"0\r\n\r\n":
+            streaming.extend(e.is_streaming for e in served.server.traffic.in_flight.values())
+        send(connection, data)
+
+    monkeypatch.setattr(Connection, "send", watch)
+    in_both_places(app, lambda: app.stream(iter(["one", "two"])))
+    async with watched(app) as served, served.session.get("/async") as response:
+        assert b"onetwo" == await response.read()
+
+    assert [False] == streaming
 
 
 @both_places

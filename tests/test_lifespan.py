@@ -180,9 +180,11 @@ async def test_requests_end_before_the_stop_begins() -> None:
     async with serve(app) as served:
         asking = asyncio.create_task(served.session.get("/slow"))
         await eventually(lambda: served.server.traffic.in_flight, "the request")
-        asyncio.get_running_loop().call_later(0.05, go_on.set)
-        await served.server.stop(5)
+        stopping = asyncio.create_task(served.server.stop(5))
+        await eventually(lambda: served.server.traffic.closing, "the stop to begin")
+        go_on.set()
         response = await asking
+        await stopping
 
         assert 200 == response.status
         assert order.index("slow request") < order.index("sync shutdown")

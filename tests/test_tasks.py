@@ -93,7 +93,10 @@ async def test_stop_waits_for_tasks_and_only_then_runs_its_hooks() -> None:
     async with serve(app) as served:
         await text_of(served, "/async")
         await eventually(lambda: work.steps, "the task")
-        asyncio.get_running_loop().call_later(0.05, work.go_on.set)
+        stopping = asyncio.create_task(served.server.stop(5))
+        await eventually(lambda: served.server.traffic.closing, "the stop to begin")
+        work.go_on.set()
+        await stopping
 
     assert ["async view begins", "async view ends", "shutdown"] == work.steps
 

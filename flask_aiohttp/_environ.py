@@ -131,9 +131,9 @@ def _server_from_host(environ: Environ) -> tuple[str, str]:
         name, port = address + bracket, port.removeprefix(":")
     else:
         name, _, port = host.partition(":")
-    if name and not port:
-        port = "443" if environ["wsgi.url_scheme"] == "https" else "80"
-    return name, port
+    # PEP 3333: SERVER_NAME and SERVER_PORT "can never be empty strings".
+    default_port = "443" if environ["wsgi.url_scheme"] == "https" else "80"
+    return name or "localhost", port or default_port
 
 
 def split_target(target: str) -> tuple[str, str]:

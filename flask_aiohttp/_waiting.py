@@ -46,16 +46,16 @@ def await_(awaitable: Awaitable[T]) -> T:
     if not inspect.isawaitable(awaitable):
         raise TypeError(f"await_() needs something to await, not {awaitable!r}")
 
-    work = _threads.current_work()
-    if work is not None:
-        return work.wait(awaitable)
-
+    # Before the pool's threads: a view may run a loop of its own in one, which must not stand
+    # still either.
     if _loop_runs_here():
         # What wraps a coroutine, as aiohttp's session.get() does, is one of these too.
         if isinstance(awaitable, Coroutine):
             awaitable.close()
         raise BridgeRequired(awaitable)
-    return _background.wait(awaitable)
+
+    work = _threads.current_work()
+    return _background.wait(awaitable) if work is None else work.wait(awaitable)
 
 
 def current_loop() -> asyncio.AbstractEventLoop:

@@ -227,7 +227,7 @@ def test_the_client_is_named(peer: object, address: str, port: str | None) -> No
         ("/run/app.sock", b"[2001:db8::2]:8000", "http", ("[2001:db8::2]", "8000")),
         ("", b"example.org", "http", ("example.org", "80")),
         (b"\0abstract", b"example.org", "http", ("example.org", "80")),
-        ("/run/app.sock", None, "http", ("", "")),
+        ("/run/app.sock", None, "http", ("localhost", "80")),
     ],
 )
 def test_the_server_is_named(

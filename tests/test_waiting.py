@@ -148,3 +148,18 @@ async def test_the_current_loop_of_the_server_is_its_own(run: Callable[..., Any]
 async def test_the_current_loop_of_other_threads_is_the_background_loop() -> None:
     """It is the loop on which they would wait."""
     assert background_loop() is await in_a_thread_of_its_own(current_loop)
+
+
+async def test_loop_of_a_views_own_is_not_held_up_in_a_pool_thread() -> None:
+    """A sync view may run a loop of its own; waiting on its bare stack is refused there too."""
+
+    async def main() -> None:
+        await_(asyncio.sleep(0))
+
+    def view() -> None:
+        with pytest.raises(BridgeRequired):
+            asyncio.run(main())
+
+    pool = ThreadPool(1)
+    await pool.run(view)
+    pool.stop()

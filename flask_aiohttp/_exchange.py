@@ -16,7 +16,7 @@ from aiohttp import web
 
 from ._environ import Environ
 from ._file_wrapper import FileWrapper
-from ._start_response import Framing, Pending, Phase, ResponseHead
+from ._start_response import Framing, Pending, Phase, ResponseHead, parse_head
 from ._waiting import await_
 from ._writer import Connection, SentResponse, http_date
 from .exceptions import InvalidResponse
@@ -77,6 +77,7 @@ class Exchange:
         self.on_loop: Callable[..., object] = _call
 
         self.pending = Pending(self.write)
+        environ["wsgi.early_hints"] = self.early_hints
 
         # Set when the head is sent.
         self.framing = Framing.NONE
@@ -186,6 +187,20 @@ class Exchange:
             raise InvalidResponse(f"its body is {self._missing} bytes shorter than Content-Length")
         self.pending.phase = Phase.FINISHED
 
+    def early_hints(self, headers: list[tuple[str, str]]) -> None:
+        """Tell the client what the answer will need: ``environ["wsgi.early_hints"]`` (RFC 8297).
+
+        Does nothing once the answer has begun, and for HTTP/1.0, as with gunicorn.
+
+        Raises:
+            InvalidResponse: A name or a value cannot be sent.
+        """
+        if self.version >= (1, 1) and self.phase in (Phase.WAITING, Phase.DECLARED):
+            hints = parse_head("103 Early Hints", headers)
+            lines = "".join(f"{name}: {value}\r\n" for name, value in hints.headers)
+            data = f"HTTP/1.1 {hints.status}\r\n{lines}\r\n".encode("latin-1")
+            self.on_loop(self.connection.send, data)
+
     def send_continue(self) -> None:
         """Ask for the request's body, unless the answer has begun: then it would stand in it."""
         if self.phase is Phase.WAITING or self.phase is Phase.DECLARED:
@@ -267,7 +282,7 @@ class Exchange:
         self.task = None
         # Else the exchange and its start_response() keep each other, and all they refer to, until
         # the collector runs.
-        self.pending.write = _nowhere
+        self.pending.write = self.environ["wsgi.early_hints"] = _nowhere
         if self._cancellation is not None:
             self._cancellation.cancel()
 
@@ -339,5 +354,5 @@ def _call(function: Callable[..., object], *args: object) -> None:
     function(*args)
 
 
-def _nowhere(_: bytes) -> None:
+def _nowhere(_: object) -> None:
     """Take what an application writes after its exchange has ended."""

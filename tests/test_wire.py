@@ -6,7 +6,7 @@ import asyncio
 import sys
 
 import pytest
-from flask import Flask
+from flask import Flask, request
 from harness import Served, serve
 
 from flask_aiohttp import AioHTTP
@@ -113,3 +113,51 @@ async def test_path_outside_of_script_name_is_a_request_like_others(app):
     assert answer.startswith(b"HTTP/1.1 500 ")
     assert b"\r\nServer: flask-aiohttp-worker\r\n" in answer
     assert 1 == total
+
+
+@pytest.mark.parametrize("kind", ["plain", "flask"])
+async def test_early_hints_go_out_before_the_answer(kind):
+    """``wsgi.early_hints`` sends 103 before the answer, and nothing after it has begun."""
+    hints = [("Link", "</style.css>; rel=preload")]
+
+    def application(environ, start_response):
+        environ["wsgi.early_hints"](hints)
+        start_response("200 OK", [("Content-Length", "4")])
+        environ["wsgi.early_hints"](hints)
+        yield b"he"
+        environ["wsgi.early_hints"](hints)
+        yield b"re"
+
+    flask_app = Flask("hints")
+    AioHTTP(flask_app)
+
+    @flask_app.get("/")
+    async def index():
+        request.environ["wsgi.early_hints"](hints)
+        return "here"
+
+    async with serve(application if kind == "plain" else flask_app) as served:
+        reader, writer = await connect(served, get("/"))
+        answer = await reader.readuntil(b"here")
+        writer.close()
+
+    hint = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
+    assert answer.startswith(hint)
+    assert (2 if kind == "plain" else 1) == answer.count(hint)
+    assert answer.partition(b"HTTP/1.1 200 OK")[2].endswith(b"\r\n\r\nhere")
+
+
+async def test_early_hints_cannot_split_the_answer(caplog):
+    """A line end in a hint is refused, and nothing of it is sent."""
+
+    def application(environ, start_response):
+        environ["wsgi.early_hints"]([("Link", "x\r\nSet-Cookie: stolen")])
+
+    async with serve(application) as served:
+        reader, writer = await connect(served, get("/"))
+        answer = await reader.read()
+        writer.close()
+
+    assert answer.startswith(b"HTTP/1.1 500 ")
+    assert "control character" in caplog.text
+    assert b"stolen" not in answer

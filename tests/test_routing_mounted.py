@@ -11,6 +11,7 @@ from harness import serve
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from flask_aiohttp import AioHTTP
+from flask_aiohttp._routing import Place, Router
 
 
 class Strip:
@@ -56,3 +57,21 @@ def an_outer_application() -> Flask:
     outer = Flask("outer")
     AioHTTP(outer)
     return outer
+
+
+async def test_host_outside_of_the_domain_is_foretold_without_a_warning() -> None:
+    """Werkzeug warns of a Host that is not below SERVER_NAME once, where Flask asks it."""
+    app = Flask("domains", subdomain_matching=True)
+    app.config["SERVER_NAME"] = "example.org"
+    AioHTTP(app)
+    environ = {
+        "HTTP_HOST": "example.net",
+        "PATH_INFO": "/",
+        "REQUEST_METHOD": "GET",
+        "SERVER_NAME": "127.0.0.1",
+        "SERVER_PORT": "80",
+        "wsgi.url_scheme": "http",
+    }
+
+    # Warnings are errors here.
+    assert Place.THREAD is Router(app).place(environ, websocket=False)

@@ -75,18 +75,21 @@ class Router:
                 return router._place(environ, path[len(prefix) :], websocket)
         return self._place(environ, path, websocket)
 
-    def learn(self, app: Flask, environ: Environ, script_name: str) -> None:
+    def learn(self, path: str, app: Flask, environ: Environ) -> None:
         """Take note of where a request has gone that was foretold to run in a thread.
 
         Without this, websockets behind middleware that strips a prefix would take a thread each.
 
         Args:
+            path: The request's path before any middleware.
             app: The application that it has reached.
             environ: As the application sees it.
-            script_name: SCRIPT_NAME before any middleware.
         """
-        prefix = environ["SCRIPT_NAME"][len(script_name) :].rstrip("/")
-        if prefix and prefix not in self._mounted and len(self._mounted) < _MAX_MOUNTED:
+        below = environ["PATH_INFO"]
+        prefix = path.removesuffix(below) if below else path
+        # ProxyFix, for one, takes a SCRIPT_NAME from the request and leaves the path as it is.
+        stripped = prefix and prefix + below == path and environ["SCRIPT_NAME"].endswith(prefix)
+        if stripped and prefix not in self._mounted and len(self._mounted) < _MAX_MOUNTED:
             self._mounted = {**self._mounted, prefix: Router(app)}
 
     def _place(self, environ: Environ, path: str, websocket: bool) -> Place:

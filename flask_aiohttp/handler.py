@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import functools
 import io
 from time import perf_counter
 from typing import cast
 
 from aiohttp import web
-from flask import Flask
 
 from . import _bridge
 from ._body_input import BodyInput, receive
@@ -93,10 +93,6 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
         self._router = self._make_router()
         self._http = _base_environ(self.settings, "http")
         self._https = _base_environ(self.settings, "https")
-
-    def _learn(self, app: Flask, environ: Environ) -> None:
-        if self._router is not None:
-            self._router.learn(app, environ, self.settings.script_name)
 
     def _make_router(self) -> Router | None:
         flask_apps = find_flask_apps(self.wsgi)
@@ -197,15 +193,15 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
             logger.info("%s %s: %s", request.method, target, error)
             exchange.cut()
         except asyncio.CancelledError as error:
-            if not _is_being_cancelled():
-                # Something that the application awaited was cancelled, not this request.
-                logger.error("Error handling request %s %s", request.method, target, exc_info=error)
-                exchange.fail("500 Internal Server Error")
-                return
-            if exchange.client.left:
-                logger.info("%s %s: %s", request.method, target, ClientGone("sending the answer"))
-            exchange.cut()
-            raise
+            if _is_being_cancelled():
+                if exchange.client.left:
+                    gone = ClientGone("sending the answer")
+                    logger.info("%s %s: %s", request.method, target, gone)
+                exchange.cut()
+                raise
+            # Something that the application awaited was cancelled, not this request.
+            logger.error("Error handling request %s %s", request.method, target, exc_info=error)
+            exchange.fail("500 Internal Server Error")
         except Exception:
             logger.exception("Error handling request %s %s", request.method, target)
             exchange.fail("500 Internal Server Error")
@@ -225,7 +221,9 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
             await _bridge.run(exchange.run)
         else:
             if self._router is not None:
-                environ["flask_aiohttp.learn"] = self._learn
+                environ["flask_aiohttp.learn"] = functools.partial(
+                    self._router.learn, environ["PATH_INFO"]
+                )
             timeout = self.settings.body_timeout
             environ["wsgi.input"] = await _body_for_thread(request, exchange, timeout)
             pool = cast("ThreadPool", self._pool)

@@ -75,3 +75,29 @@ async def test_host_outside_of_the_domain_is_foretold_without_a_warning() -> Non
 
     # Warnings are errors here.
     assert Place.THREAD is Router(app).place(environ, websocket=False)
+
+
+@pytest.mark.parametrize(
+    ("path", "script_name", "path_info", "learnt"),
+    [
+        ("/api/x", "/api", "/x", {"/api"}),
+        ("/api", "/api", "", {"/api"}),
+        ("/api/x", "/outer/api", "/x", {"/api"}),
+        ("/admin/x", "/admin", "/admin/x", set()),
+        ("/x", "/api", "/x", set()),
+        ("/x", "", "/x", set()),
+        ("/old/x", "", "/new/x", set()),
+        ("/old/x", "", "/x", set()),
+    ],
+)
+def test_only_a_prefix_that_was_taken_from_the_path_is_learnt(
+    path: str, script_name: str, path_info: str, learnt: set[str]
+) -> None:
+    """A SCRIPT_NAME that a client has made up, and a rewritten path, teach nothing."""
+    app = Flask("learning")
+    AioHTTP(app)
+    router = Router(app)
+
+    router.learn(path, app, {"SCRIPT_NAME": script_name, "PATH_INFO": path_info})
+
+    assert learnt == set(router._mounted)

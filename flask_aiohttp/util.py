@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -33,8 +35,8 @@ def is_websocket_request(request: web.BaseRequest) -> bool:
 def find_flask_apps(application: Callable[..., Any]) -> list[Flask]:
     """Return the Flask applications below WSGI middleware, the main one first.
 
-    Follows the attributes in which middleware commonly keeps what it wraps, and the ``mounts`` of
-    Werkzeug's ``DispatcherMiddleware``.
+    Follows the attributes in which middleware commonly keeps what it wraps, the variables that a
+    function refers to from around it, and the ``mounts`` of Werkzeug's ``DispatcherMiddleware``.
     """
     return list(dict.fromkeys(_walk(application, {})))
 
@@ -50,6 +52,11 @@ def _walk(application: Any, seen: dict[int, Any]) -> Iterator[Flask]:
         inner = getattr(application, name, None)
         if callable(inner):
             yield from _walk(inner, seen)
+    if isinstance(application, types.FunctionType):
+        # def middleware(app): def wrapped(environ, start_response): return app(...)
+        for inner in inspect.getclosurevars(application).nonlocals.values():
+            if callable(inner):
+                yield from _walk(inner, seen)
     mounts = getattr(application, "mounts", None)
     if isinstance(mounts, Mapping):
         for inner in mounts.values():

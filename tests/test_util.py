@@ -123,3 +123,19 @@ def test_websocket_request_is_known_by_two_fields(
 def test_request_without_the_fields_is_no_websocket_request() -> None:
     """A plain request is none."""
     assert is_websocket_request(make_mocked_request("GET", "/")) is False
+
+
+def test_application_below_a_closure_is_found() -> None:
+    """Middleware is often a function in a function; what it closes over is looked at."""
+    app = Flask("closed")
+
+    def middleware(inner: Any, *, header: str) -> Any:
+        def wrapped(environ: Any, start_response: Any) -> Any:
+            environ[header] = "x"
+            return inner(environ, start_response)
+
+        return wrapped
+
+    wrapped_twice = middleware(middleware(app.wsgi_app, header="a"), header="b")
+
+    assert [app] == find_flask_apps(wrapped_twice)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
-from aiohttp import web
+from aiohttp import WSCloseCode, web
 from flask import Flask
 
 from ._lifespan import Lifespan
@@ -17,6 +17,9 @@ from ._state import state_of
 from .handler import WSGIHandlerBase
 
 __all__ = ("SERVICE", "Service")
+
+# Seconds that views have to see their websockets close.
+_FAREWELL = 1.0
 
 
 class Service:
@@ -55,6 +58,20 @@ class Service:
         except BaseException:
             await self.stop(application)
             raise
+
+    async def say_goodbye(self, _: web.Application) -> None:
+        """Close the websockets that are left: under somebody else's server nobody else does."""
+        farewells = [
+            asyncio.create_task(
+                websocket.close(code=WSCloseCode.GOING_AWAY), name="close websocket"
+            )
+            for websocket in tuple(self.handler.traffic.websockets)
+        ]
+        if farewells:
+            # aiohttp reads nothing any more by now, the client's answer included.
+            waiting = (await asyncio.wait(farewells, timeout=_FAREWELL))[1]
+            for farewell in waiting:
+                farewell.cancel()
 
     async def stop(self, application: web.Application) -> None:
         """Wait for the tasks, run the hooks of the stop, then stop the handler."""

@@ -92,6 +92,7 @@ class AioHTTP:
         aiohttp_app[SERVICE] = service
         aiohttp_app.router.register_resource(Fallback(aiohttp_app.router, service.handler))
         aiohttp_app.on_startup.append(service.start)
+        aiohttp_app.on_shutdown.append(service.say_goodbye)
         # The first to stop, as it was the last to start after aiohttp's own ``cleanup_ctx``.
         aiohttp_app.on_cleanup.insert(0, service.stop)
         return aiohttp_app

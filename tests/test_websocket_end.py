@@ -7,7 +7,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import WSCloseCode, WSMsgType
+from aiohttp import WSCloseCode, WSMsgType, web
 from flask import Flask, abort
 from harness import eventually, serve
 from sockets import HANDSHAKE, add_echoes
@@ -177,3 +177,34 @@ async def test_malformed_handshake_is_a_bad_request(field: str, value: str | Non
     ):
         assert 400 == response.status
     assert [] == app.log.lines
+
+
+async def test_server_of_somebody_elses_says_goodbye_too() -> None:
+    """Under aiohttp's own runner an open websocket is closed with 1001, and its view ends."""
+    app = Flask("elsewhere")
+    aio = AioHTTP(app)
+    ended = []
+
+    @app.route("/echo")
+    @websocket
+    async def echo() -> None:
+        async for message in aio.ws:
+            await aio.ws.send_str(message.data)
+        ended.append("echo")
+
+    runner = web.AppRunner(app.aiohttp_app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    url = f"http://127.0.0.1:{port}/echo"
+    async with aiohttp.ClientSession() as session, session.ws_connect(url) as socket:
+        await socket.send_str("hello")
+        assert "hello" == await socket.receive_str()
+        cleanup = asyncio.create_task(runner.cleanup())
+        message = await socket.receive()
+        await cleanup
+
+    assert WSMsgType.CLOSE is message.type
+    assert WSCloseCode.GOING_AWAY == message.data
+    assert ["echo"] == ended

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
-from . import _threads
+from ._crossing import wait_on
 
 __all__ = ("background_loop", "wait")
 
@@ -39,7 +39,7 @@ def wait(awaitable: Awaitable[T]) -> T:
     loop = background_loop()
     tasks: list[asyncio.Task[Any]] = []
     try:
-        return _threads.wait_on(loop, loop.call_soon_threadsafe, awaitable, tasks.append)
+        return wait_on(loop, loop.call_soon_threadsafe, awaitable, tasks.append)
     except BaseException:  # Ctrl-C while blocked: do not leave the work running unseen
         for task in tasks:
             loop.call_soon_threadsafe(task.cancel)

@@ -213,3 +213,16 @@ class Gunicorn:
             for pid in workers:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, SIGKILL)
+
+
+async def connect(served: Served, head: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a connection of its own to a server in this process, and send *head* on it."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    writer.write(head)
+    await writer.drain()
+    return reader, writer
+
+
+def get(path: str) -> bytes:
+    """Return the head of a GET request."""
+    return f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()

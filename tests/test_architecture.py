@@ -21,7 +21,7 @@ LADDER: tuple[tuple[str, ...], ...] = (
         *("_file_wrapper", "_held_body", "_sse", "_routing", "_settings", "_traffic", "util"),
         *("_lifespan", "_state", "_tasks"),
     ),
-    ("_waiting", "_background", "_threads", "_loops"),
+    ("_waiting", "_background", "_threads", "_crossing", "_loops"),
     ("_bridge", "_environ", "_start_response"),
     ("exceptions",),
 )

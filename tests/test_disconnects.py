@@ -10,7 +10,7 @@ import time
 
 import pytest
 from flask import Flask, Response, request, stream_with_context
-from harness import Served, eventually, serve
+from harness import connect, eventually, get, serve
 
 from flask_aiohttp import AioHTTP, await_, cancel_on_disconnect, has_client, sse
 
@@ -99,18 +99,6 @@ def _app():
 
     yield app
     release.set()
-
-
-async def connect(served: Served, head: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Open a connection of its own and send *head* on it."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
-    writer.write(head)
-    await writer.drain()
-    return reader, writer
-
-
-def get(path: str) -> bytes:
-    return f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
 
 
 @pytest.mark.parametrize("path", ["/quiet", "/quiet-sync"])

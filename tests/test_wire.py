@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from flask import Flask, request
-from harness import Served, serve
+from harness import connect, get, serve
 
 from flask_aiohttp import AioHTTP
 
@@ -22,18 +22,6 @@ def _app():
         return "here"
 
     return app
-
-
-async def connect(served: Served, head: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Open a connection of its own and send *head* on it."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
-    writer.write(head)
-    await writer.drain()
-    return reader, writer
-
-
-def get(path: str) -> bytes:
-    return f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
 
 
 async def test_continue_is_not_sent_into_the_middle_of_an_answer():

@@ -13,8 +13,10 @@ from typing import Any
 from way import Call, Way, running_here
 
 from flask_aiohttp import ClientGone, _bridge
+from flask_aiohttp._client import Client
 from flask_aiohttp._exchange import Exchange
 from flask_aiohttp._threads import ThreadPool
+from flask_aiohttp._traffic import Traffic
 
 __all__ = ("InProcess",)
 
@@ -28,6 +30,7 @@ class InProcess(Way):
 
     def __init__(self, threads: bool) -> None:
         super().__init__()
+        self.traffic = Traffic()
         self.pool = self.wait(_make_pool()) if threads else None
 
     def start(self, app: Callable[..., Any], environ: dict[str, Any]) -> Call:
@@ -49,11 +52,11 @@ class InProcess(Way):
             app,
             environ,
             call,  # type: ignore[arg-type]
+            Client(asyncio.current_task(), self.traffic),
             version=(1, 1),
             server="conformance",
-            keep_alive=lambda: True,
+            reusable=True,
         )
-        exchange.task = asyncio.current_task()
         environ["flask_aiohttp.exchange"] = exchange
         try:
             if self.pool is None:
@@ -105,6 +108,7 @@ class _InProcessCall(Call):
 
     gone = False
     request_is_whole = True
+    can_send_files = False
 
     def __init__(self, way: InProcess, method: str) -> None:
         super().__init__(method)

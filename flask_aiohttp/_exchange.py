@@ -8,12 +8,12 @@ Rule 3: bytes leave as soon as the application has yielded them. The last ones a
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from aiohttp import web
 
+from ._client import Client
 from ._environ import Environ
 from ._file_wrapper import FileWrapper
 from ._start_response import Framing, Pending, Phase, ResponseHead, parse_head
@@ -29,20 +29,6 @@ WSGIApplication: TypeAlias = Callable[[dict[str, Any], Any], Iterable[bytes]]
 _JOIN_LIMIT = 1 << 16
 
 
-class Client:
-    """Who sent a request: ``environ["flask_aiohttp.client"]``."""
-
-    __slots__ = ("cancel_on_disconnect", "left")
-
-    def __init__(self) -> None:
-        # True if a view that has not answered is cancelled when its client has left. Surprise
-        # cancellation loses writes, so it is only done where it is asked for.
-        self.cancel_on_disconnect = False
-
-        # True once the client has left, or has closed its side of the connection.
-        self.left = False
-
-
 class Exchange:
     """One request and its answer.
 
@@ -50,9 +36,10 @@ class Exchange:
         application: Any WSGI callable.
         environ: The request.
         connection: Where the answer goes.
+        client: Who is answered; the application sees it in the environ.
         version: The HTTP version of the request.
         server: The Server field of the answer.
-        keep_alive: Asked once, when the head is built: may the connection be used again?
+        reusable: May the connection carry another request, for all that this one says?
     """
 
     def __init__(
@@ -60,17 +47,19 @@ class Exchange:
         application: WSGIApplication,
         environ: Environ,
         connection: Connection,
+        client: Client,
         *,
         version: tuple[int, int],
         server: str,
-        keep_alive: Callable[[], bool],
+        reusable: bool,
     ) -> None:
         self.application = application
         self.environ = environ
         self.connection = connection
+        self.client = client
         self.version = version
         self.server = server
-        self._may_keep_alive = keep_alive
+        self._reusable = reusable
 
         # Calls a function on the loop without waiting for it. The handler sets it to what fits
         # the place: call at once, or post to the loop.
@@ -78,6 +67,7 @@ class Exchange:
 
         self.pending = Pending(self.write)
         environ["wsgi.early_hints"] = self.early_hints
+        environ["flask_aiohttp.client"] = client
 
         # Set when the head is sent.
         self.framing = Framing.NONE
@@ -88,21 +78,6 @@ class Exchange:
 
         # Bytes of the body that were sent.
         self.sent = 0
-
-        # True if files may be sent by the kernel (gunicorn's setting sendfile); not over TLS.
-        self.sendfile = False
-
-        # The task that serves this exchange; set by the handler, cancelled when nobody is left to
-        # answer to.
-        self.task: asyncio.Task[Any] | None = None
-
-        # What the application may know and ask of its client; it outlives this exchange in a
-        # thread that goes on.
-        self.client = environ["flask_aiohttp.client"] = Client()
-
-        # Seconds between the client's leaving and the cancellation of a view that asked for it.
-        self.disconnect_grace = 0.0
-        self._cancellation: asyncio.TimerHandle | None = None
 
     def run(self) -> None:
         """Call the application, send its answer, and close it.
@@ -256,35 +231,20 @@ class Exchange:
         )
 
     def client_half_closed(self) -> bool:
-        """Take note that the client sends no more; return True if it may still read the answer.
-
-        One that leaves looks the same at first. It counts as that where an answer is streamed, or
-        where the view wants to know: nothing tells the difference until much later.
-        """
-        self.client.left = True
-        return self.connection.request_is_whole and not (
-            self.is_streaming or self.client.cancel_on_disconnect
-        )
+        """Take note that the client sends no more; return True if it may still read the answer."""
+        may_read = self.client.half_close(streaming=self.is_streaming)
+        return may_read and self.connection.request_is_whole
 
     def client_left(self) -> None:
-        """End a body that nobody reads any more, and a view that wants to be cancelled."""
-        self.client.left = True
-        if self.task is None:
-            return
-        if self.is_streaming:
-            self.task.cancel()
-        elif self.client.cancel_on_disconnect:
-            loop = self.task.get_loop()
-            self._cancellation = loop.call_later(self.disconnect_grace, self.task.cancel)
+        """Take note that nothing is received or sent any more."""
+        self.client.leave(streaming=self.is_streaming)
 
     def release(self) -> None:
         """Let go of what belongs to this exchange alone, however it ended."""
-        self.task = None
+        self.client.release()
         # Else the exchange and its start_response() keep each other, and all they refer to, until
         # the collector runs.
         self.pending.write = self.environ["wsgi.early_hints"] = _nowhere
-        if self._cancellation is not None:
-            self._cancellation.cancel()
 
     def response(self) -> web.StreamResponse:
         """Return what aiohttp is told about the answer."""
@@ -303,7 +263,11 @@ class Exchange:
             raise InvalidResponse(f"{head.status!r} is no final answer")
         self.framing = head.framing(self.environ["REQUEST_METHOD"], self.version)
         self.keep_alive = (
-            self.framing is not Framing.CLOSE and not head.close and self._may_keep_alive()
+            self._reusable
+            and self.framing is not Framing.CLOSE
+            and not head.close
+            and not self.client.server_is_closing
+            and self.connection.request_is_whole
         )
         if self.framing is Framing.LENGTH:
             self._missing = head.content_length or 0
@@ -319,7 +283,7 @@ class Exchange:
     def _send_file(self, body: FileWrapper) -> bool:
         """Let the kernel send the file; return False where it has to be sent in pieces."""
         head = self.pending.head
-        if not self.sendfile or head is None or self.phase is not Phase.DECLARED:
+        if not self.connection.can_send_files or head is None or self.phase is not Phase.DECLARED:
             return False
         if head.framing(self.environ["REQUEST_METHOD"], self.version) is not Framing.LENGTH:
             return False

@@ -31,11 +31,13 @@ class Connection:
         request: The request that is answered.
         send_timeout: Seconds without progress after which a client that reads nothing is given
             up.
+        sendfile: True if the kernel may send files (gunicorn's setting of that name).
     """
 
-    def __init__(self, request: web.BaseRequest, send_timeout: float) -> None:
+    def __init__(self, request: web.BaseRequest, send_timeout: float, sendfile: bool) -> None:
         self._request = request
         self._send_timeout = send_timeout
+        self._sendfile = sendfile
 
     @property
     def gone(self) -> bool:
@@ -47,6 +49,11 @@ class Connection:
     def request_is_whole(self) -> bool:
         """True once the request's body has arrived."""
         return self._request.content.is_eof()
+
+    @property
+    def can_send_files(self) -> bool:
+        """True if the kernel may send files; it cannot encrypt them for TLS."""
+        return self._sendfile and self._request.protocol.ssl_context is None
 
     def send(self, data: bytes) -> None:
         """Hand *data* to the connection, if there still is one."""

@@ -17,6 +17,7 @@ from aiohttp import web
 
 from . import _bridge
 from ._body_input import BodyInput, receive
+from ._client import Client
 from ._disconnected import SlowClient
 from ._environ import Environ, build_environ, is_websocket_upgrade, mount
 from ._exchange import Exchange, WSGIApplication
@@ -149,35 +150,34 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
     def _exchange(self, request: web.BaseRequest, environ: Environ) -> Exchange:
         # What follows a chunked body, a refused upgrade or a CONNECT must never be taken for a
         # request: whoever sent it may mean it as something else (RFC 9112, section 11.2).
+        settings = self.settings
         reusable = (
             request.keep_alive
-            and self.settings.keepalive > 0
+            and settings.keepalive > 0
             and not (
                 "HTTP_TRANSFER_ENCODING" in environ
                 or "HTTP_UPGRADE" in environ
                 or request.method == "CONNECT"
             )
         )
-        connection = Connection(request, self.settings.send_timeout)
         kind = Exchange
         if is_websocket_upgrade(environ):
             kind = WebSocketExchange
-            environ["wsgi.websocket"] = WebSocket(request, environ, self.settings, self.traffic)
-        exchange = kind(
+            environ["wsgi.websocket"] = WebSocket(request, environ, settings, self.traffic)
+        return kind(
             self.wsgi,
             environ,
-            connection,
-            version=request.version,
-            server=self.settings.server,
-            keep_alive=lambda: (
-                reusable and not self.traffic.closing and connection.request_is_whole
+            Connection(request, settings.send_timeout, settings.sendfile),
+            Client(
+                asyncio.current_task(),
+                self.traffic,
+                settings.cancel_on_disconnect,
+                settings.disconnect_grace,
             ),
+            version=request.version,
+            server=settings.server,
+            reusable=reusable,
         )
-        exchange.task = asyncio.current_task()
-        exchange.client.cancel_on_disconnect = self.settings.cancel_on_disconnect
-        exchange.disconnect_grace = self.settings.disconnect_grace
-        exchange.sendfile = self.settings.sendfile and request.protocol.ssl_context is None
-        return exchange
 
     async def _serve(self, request: web.BaseRequest, exchange: Exchange) -> None:
         logger, target = self.settings.logger, exchange.environ["RAW_URI"]

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from flask_aiohttp import ClientGone, _bridge
+from flask_aiohttp._client import Client
 from flask_aiohttp._exchange import Exchange
 from flask_aiohttp._threads import ThreadPool
+from flask_aiohttp._traffic import Traffic
 
 
 class FakeConnection:
@@ -26,6 +28,9 @@ class FakeConnection:
 
         # True once the client has left.
         self.gone = False
+
+        self.request_is_whole = True
+        self.can_send_files = False
 
     def send(self, data: bytes) -> None:
         assert asyncio.get_running_loop()
@@ -64,9 +69,10 @@ def an_exchange(
         application,
         {"REQUEST_METHOD": method},
         connection,
+        Client(None, Traffic()),
         version=version,
         server="server",
-        keep_alive=lambda: keep_alive,
+        reusable=keep_alive,
     )
     return exchange, connection
 

@@ -17,9 +17,9 @@ LADDER: tuple[tuple[str, ...], ...] = (
     ("extension", "_devserver", "_server", "_service", "_fallback"),
     ("handler", "helper"),
     (
-        *("_exchange", "_protocol", "_websocket", "_writer", "_body_input", "_disconnected"),
-        *("_file_wrapper", "_held_body", "_sse", "_routing", "_settings", "_traffic", "util"),
-        *("_lifespan", "_state", "_tasks"),
+        *("_exchange", "_client", "_protocol", "_websocket", "_writer", "_body_input"),
+        *("_disconnected", "_file_wrapper", "_held_body", "_sse", "_routing", "_settings"),
+        *("_traffic", "util", "_lifespan", "_state", "_tasks"),
     ),
     ("_waiting", "_background", "_threads", "_crossing", "_loops"),
     ("_bridge", "_environ", "_start_response"),

@@ -68,7 +68,7 @@ async def connected(send_timeout: float = PATIENCE) -> AsyncIterator[Ends]:
         await loop.sock_sendall(client, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         request = await arrived.get()
         try:
-            yield Ends(Connection(request, send_timeout), request, client)
+            yield Ends(Connection(request, send_timeout, sendfile=True), request, client)
         finally:
             done.set()
             client.close()

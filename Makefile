@@ -63,3 +63,8 @@ conformance: .venv-conformance/.installed
 	$(PYTHON) -m venv .venv-conformance
 	.venv-conformance/bin/pip install --quiet --editable . --requirement conformance/requirements.txt
 	touch $@
+
+# The pages of docs/ that are made from the code.
+.PHONY: docs
+docs: $(VENV)/.installed
+	$(BIN)/python docs/make_settings.py

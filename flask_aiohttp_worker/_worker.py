@@ -18,7 +18,6 @@ import traceback
 from types import FrameType
 from typing import Any, NoReturn
 
-from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 from gunicorn.errors import AppImportError
 from gunicorn.sock import ssl_context
 from gunicorn.workers import base
@@ -28,6 +27,7 @@ from flask_aiohttp import InvalidApplication, _loops
 from flask_aiohttp._server import Server
 
 from ._application import WHAT_TO_NAME, as_aiohttp_application, check_application
+from ._check import describe, refusals
 from ._settings import from_gunicorn
 
 __all__ = ("Worker",)
@@ -41,6 +41,8 @@ class Worker(base.Worker):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # This runs in the master, also after HUP, when gunicorn does not call check_config().
+        describe(self.cfg, self.log)
 
         # True after SIGINT or SIGQUIT: stop without waiting for requests.
         self.quick = False
@@ -66,22 +68,8 @@ class Worker(base.Worker):
         Raises:
             RuntimeError: gunicorn prints it and exits with 1.
         """
-        if cfg.protocol != "http":
-            raise RuntimeError(
-                f"flask_aiohttp_worker.Worker speaks HTTP, not {cfg.protocol!r}: remove the "
-                "setting 'protocol', or use gunicorn's own workers"
-            )
-        if HttpRequestParser is HttpRequestParserPy:
-            problem = (
-                "aiohttp runs without its C extension; its Python parser is slow and less strict "
-                "against request smuggling"
-            )
-            if not os.environ.get("AIOHTTP_NO_EXTENSIONS"):
-                raise RuntimeError(
-                    f"{problem}. Install aiohttp from a wheel, or set AIOHTTP_NO_EXTENSIONS=1 to "
-                    "run like this all the same"
-                )
-            log.warning("%s (AIOHTTP_NO_EXTENSIONS is set)", problem)
+        for reason in refusals(cfg):
+            raise RuntimeError(reason)
 
     def load_wsgi(self) -> None:
         """Load what gunicorn was told to serve.

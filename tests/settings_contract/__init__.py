@@ -1,0 +1,1 @@
+"""Each setting of gunicorn's has the effect that the table says, shown with a real gunicorn."""

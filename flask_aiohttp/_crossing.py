@@ -6,19 +6,57 @@ The pool's threads and the callers outside of any request both cross over here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import threading
 from collections.abc import Awaitable, Callable
-from contextvars import Context, copy_context
-from typing import TypeVar, cast
+from contextvars import Context, ContextVar, Token, copy_context
+from typing import Any, TypeVar, cast
 
 from . import _bridge
 
-__all__ = ("wait_on",)
+__all__ = ("WaitContext", "wait_on")
 
 T = TypeVar("T")
 
 _MISSING = object()
+
+
+class WaitContext:
+    """The context in which one piece of work waits, kept in step with that of its thread.
+
+    All waits of the work share it, since a token is good in the context that made it only.
+    """
+
+    def __init__(self) -> None:
+        self.context = Context()
+
+        # What takes a variable away again that one side has from the other, and did not have
+        # before: the other may reset it to no value at all.
+        self._taken: dict[ContextVar[Any], Token[Any]] = {}
+        self._given_back: dict[ContextVar[Any], Token[Any]] = {}
+
+    def take_over(self) -> None:
+        """Make the variables of the calling thread those of the wait."""
+        self.context.run(_follow, copy_context(), self._taken)
+
+    def give_back(self) -> None:
+        """Make the variables of the wait those of the calling thread."""
+        _follow(self.context, self._given_back)
+
+
+def _follow(source: Context, tokens: dict[ContextVar[Any], Token[Any]]) -> None:
+    """Make the current context equal to *source*, as far as that is possible."""
+    here = copy_context()
+    for variable, value in source.items():
+        if here.get(variable, _MISSING) is not value:
+            token = variable.set(value)
+            if variable not in here:
+                tokens[variable] = token
+    for variable in [each for each in tokens if each not in source]:
+        # A thread that waits from within a context of its own has another one this time.
+        with contextlib.suppress(ValueError):
+            variable.reset(tokens.pop(variable))
 
 
 def wait_on(
@@ -26,7 +64,7 @@ def wait_on(
     post: Callable[..., object],
     awaitable: Awaitable[T],
     started: Callable[[asyncio.Task[T]], None],
-    context: Context | None = None,
+    variables: WaitContext | None = None,
 ) -> T:
     """Block the calling thread until *awaitable* is done on *loop*, and return its result.
 
@@ -36,11 +74,11 @@ def wait_on(
     Args:
         post: ``call_soon_threadsafe`` of the loop, or what does the same.
         started: Called on the loop with the task as soon as there is one.
-        context: In which to run it; a fresh one by default. Work that waits more than once keeps
-            one, since a token of a context variable is good in the context that made it only.
+        variables: Those of work that waits more than once.
     """
-    own = copy_context()
-    context = own if context is None else _carry_over(own, context)
+    variables = variables or WaitContext()
+    variables.take_over()
+    context = variables.context
     # Not its repr: that of a database query may run the query, and could fail on the loop.
     name = getattr(awaitable, "__qualname__", type(awaitable).__qualname__)
     done = threading.Lock()
@@ -64,18 +102,8 @@ def wait_on(
     if inspect.iscoroutine(awaitable):
         awaitable.close()  # a task cancelled before its first step has never touched it
 
-    for variable, value in context.items():
-        if variable.get(_MISSING) is not value:
-            variable.set(value)
+    variables.give_back()
     return outcome.pop().result()
-
-
-def _carry_over(source: Context, target: Context) -> Context:
-    """Give each variable in *target* the value that it has in *source*, and return *target*."""
-    changed = [(v, value) for v, value in source.items() if target.get(v, _MISSING) is not value]
-    if changed:
-        target.run(lambda: [variable.set(value) for variable, value in changed])
-    return target
 
 
 def _wait_below_carrier(awaitable: Awaitable[T]) -> T:

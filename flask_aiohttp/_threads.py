@@ -19,7 +19,7 @@ from queue import SimpleQueue
 from typing import Any, TypeVar, cast
 
 from . import _bridge
-from ._crossing import wait_on
+from ._crossing import WaitContext, wait_on
 
 __all__ = ("ThreadPool", "Work", "current_work")
 
@@ -45,7 +45,7 @@ class Work:
 
     __slots__ = (
         "_owes_cancellation",
-        "_wait_context",
+        "_variables",
         "cancelled",
         "context",
         "error",
@@ -77,8 +77,8 @@ class Work:
         self.cancelled = False
         self._owes_cancellation = False
 
-        # Where its waits run.
-        self._wait_context = Context()
+        # Where its waits run; made for the first one.
+        self._variables: WaitContext | None = None
 
     def wait(self, awaitable: Awaitable[T]) -> T:
         """Block this thread until *awaitable* is done on the pool's loop.
@@ -86,9 +86,11 @@ class Work:
         Raises:
             asyncio.CancelledError: The work was cancelled.
         """
+        if self._variables is None:
+            self._variables = WaitContext()
         try:
             return wait_on(
-                self.pool.loop, self.pool.post, awaitable, self._waiting, self._wait_context
+                self.pool.loop, self.pool.post, awaitable, self._waiting, self._variables
             )
         finally:
             self.task = None

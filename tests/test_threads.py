@@ -281,23 +281,6 @@ async def test_work_cancelled_while_busy_learns_of_it_at_its_next_wait(at_once: 
     assert ["ended at once"] * at_once + ["cancelled", "cleaned up"] == waits
 
 
-async def test_a_context_variable_can_be_reset_in_a_later_wait() -> None:
-    """The waits of one work share a context: the token that one made is good in the next."""
-    tokens = []
-
-    async def set_variable() -> None:
-        tokens.append(variable.set("set"))
-
-    async def reset_variable() -> str:
-        variable.reset(tokens.pop())
-        return variable.get()
-
-    with a_pool() as pool:
-        after = await pool.run(lambda: (await_(set_variable()), await_(reset_variable()))[1])
-
-    assert "nothing" == after
-
-
 async def test_work_cancelled_before_a_thread_takes_it_is_never_begun() -> None:
     """Nobody wants its result; the thread goes on with the next."""
     begun = []

@@ -16,7 +16,7 @@ from ._lifespan import Hook, Kind
 from ._routing import accept_both_schemes
 from ._service import SERVICE, Service
 from ._state import AppState, state_of
-from ._waiting import await_, current_loop
+from ._waiting import await_
 from ._websocket import WebSocket
 from .exceptions import NotInitialized, NoWebSocket
 from .handler import WSGIHandlerBase, WSGIWebSocketHandler
@@ -161,7 +161,11 @@ class AioHTTP:
         return function
 
     def create_task(
-        self, coroutine: Coroutine[Any, Any, T], *, name: str | None = None
+        self,
+        coroutine: Coroutine[Any, Any, T],
+        *,
+        name: str | None = None,
+        request_context: bool = False,
     ) -> asyncio.Task[T]:
         """Run *coroutine* beside the request and beyond its end, with an application context.
 
@@ -169,16 +173,18 @@ class AioHTTP:
 
         Args:
             name: For logs; by default the coroutine's own.
+            request_context: True to give it a copy of the request's context too, as
+                ``flask.copy_current_request_context()`` does. What is set in ``session`` after the
+                answer is lost, the body and uploaded files are closed by then, and
+                ``teardown_request`` functions run once more, at the task's end.
+
+        Raises:
+            NotInitialized: There is no application to tell.
+            RuntimeError: *request_context* was asked for outside of a request.
+            TypeError: *coroutine* is none.
         """
-        app = self._current_app()
-        tasks = state_of(app).tasks
-
-        async def start() -> asyncio.Task[T]:
-            return tasks.start(coroutine, name)
-
-        if _runs_on(current_loop()):
-            return tasks.start(coroutine, name)
-        return await_(start())
+        tasks = state_of(self._current_app()).tasks
+        return tasks.create(coroutine, name, request_context=request_context)
 
     @property
     def tasks(self) -> Iterator[asyncio.Task[Any]]:
@@ -191,13 +197,6 @@ class AioHTTP:
         if self._app is None:
             raise NotInitialized
         return self._app
-
-
-def _runs_on(loop: asyncio.AbstractEventLoop) -> bool:
-    try:
-        return asyncio.get_running_loop() is loop
-    except RuntimeError:
-        return False
 
 
 def _async_to_sync(function: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:

@@ -130,6 +130,35 @@ async def test_hooks_see_one_application_context_from_start_to_stop() -> None:
     assert "none" == setting.get("none")
 
 
+async def test_a_token_of_the_start_is_good_at_the_stop() -> None:
+    """What a lifespan sets before its ``yield`` it can reset after it, and between hooks too."""
+    app = Flask("lifespan")
+    aio = AioHTTP(app)
+    seen: list[Any] = []
+    tokens: list[Any] = []
+
+    @aio.on_startup
+    def start() -> None:
+        tokens.append(setting.set("set by a hook"))
+
+    @aio.lifespan
+    async def lifespan() -> AsyncIterator[None]:
+        token = setting.set("set by a lifespan")
+        yield
+        setting.reset(token)
+        seen.append(setting.get("none"))
+
+    @aio.on_shutdown
+    async def stop() -> None:
+        seen.append(setting.get("none"))
+
+    app.teardown_appcontext(lambda _: [setting.reset(tokens.pop()), seen.append(setting.get("-"))])
+    async with serve(app):
+        pass
+
+    assert ["set by a lifespan", "set by a hook", "-"] == seen
+
+
 async def test_hooks_run_on_the_loop_and_may_wait() -> None:
     """Sync and async hooks run on the loop that serves, and sync ones wait with ``await_``."""
     app = Flask(__name__)

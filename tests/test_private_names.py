@@ -11,11 +11,13 @@ import asyncio
 import inspect
 import re
 import textwrap
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import StreamReader, http_parser, http_websocket, web
+from flask import globals as flask_globals
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.http.wsgi import WSGIErrorsWrapper
@@ -27,6 +29,7 @@ from werkzeug.routing import Map, MapAdapter
 from flask_aiohttp._fallback import Fallback
 from flask_aiohttp._protocol import Protocol
 from flask_aiohttp._routing import _BothSchemes
+from flask_aiohttp._tasks import _FLASK_VARIABLES
 from flask_aiohttp._websocket import WebSocket
 from flask_aiohttp._writer import SentResponse
 from flask_aiohttp_worker import Worker
@@ -200,3 +203,10 @@ def test_gunicorns_worker_has_what_ours_uses_of_it() -> None:
     used = names_on_self(ours) - set_on_self(ours) - set(vars(Worker))
     assert {"PIPE", "alive", "app", "cfg", "log", "notify", "ppid", "sockets"} <= theirs
     assert set() == used - theirs
+
+
+def test_flasks_context_variables_have_the_names_that_tasks_leave_out() -> None:
+    """A task sees each variable of its request except these."""
+    variables = [value for value in vars(flask_globals).values() if isinstance(value, ContextVar)]
+
+    assert _FLASK_VARIABLES == {variable.name for variable in variables}

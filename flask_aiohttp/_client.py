@@ -8,6 +8,8 @@ Rule 2: a client that has closed its side of the connection may still read.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ._traffic import Traffic
@@ -50,6 +52,18 @@ class Client:
     def server_is_closing(self) -> bool:
         """True once the server ends each connection with the answer that is under way."""
         return self._traffic.closing
+
+    @contextlib.contextmanager
+    def ends_with_server(self, end: Callable[[], object]) -> Iterator[None]:
+        """Call *end* when the server begins to stop, or at once if it has begun; on the loop."""
+        endless = self._traffic.endless
+        endless.add(end)
+        try:
+            if self._traffic.closing:
+                end()
+            yield
+        finally:
+            endless.discard(end)
 
     def half_close(self, *, streaming: bool) -> bool:
         """Take note that the client sends no more; return True if it may still read the answer.

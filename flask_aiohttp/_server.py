@@ -143,7 +143,7 @@ class Server:
         deadline = started + timeout
         for listener in self._listeners:
             listener.close()
-        self.traffic.closing = True
+        self.traffic.close()
 
         farewells = [
             asyncio.create_task(

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator
+from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from flask import Response, current_app, request
 
 from . import _bridge
+from ._client import Client
 from ._held_body import AsyncBody, SyncBody
 from ._waiting import await_
 from .exceptions import InvalidResponse
@@ -66,22 +67,25 @@ Events: TypeAlias = "AsyncIterable[str | Event | Any] | Iterable[str | Event | A
 
 
 def sse(events: Events, *, keepalive: float | None = 15.0) -> Response:
-    """Return a response that sends *events* as they come, and closes them when the client goes.
+    """Return a response that sends *events* as they come, until they end or nobody reads them.
 
-    The request's context is kept until the end.
+    They are closed when the client goes, and when the server stops: the client then comes back to
+    one that serves. The request's context is kept until the end.
 
     Args:
         events: An async iterable, or a plain one, of :class:`Event`, str or what JSON can hold.
+            A plain one cannot be interrupted: it is closed between two events.
         keepalive: Seconds of silence after which a comment is sent, so that proxies and browsers
-            keep the connection and a client that has gone is noticed; None sends none. A plain
-            iterable cannot be interrupted, and sends none.
+            keep the connection and a client that has gone is noticed; None sends none, and a
+            plain iterable none either.
     """
+    # None under other servers.
+    client: Client | None = request.environ.get("flask_aiohttp.client")
     body: AsyncBody | SyncBody
     if isinstance(events, AsyncIterable):
-        encoded = _encode_async(events)
-        body = AsyncBody(encoded if keepalive is None else _with_keepalive(encoded, keepalive))
+        body = AsyncBody(_while_serving(_encode_async(events), keepalive, client))
     else:
-        body = SyncBody(_encode(events))
+        body = SyncBody(_encode(events, client))
     response = current_app.response_class(body, mimetype="text/event-stream")
     # A cache must not keep it, and nginx must not collect it.
     response.headers["Cache-Control"] = "no-cache"
@@ -98,18 +102,20 @@ def _encode_one(event: Any) -> str:
     return (event if isinstance(event, Event) else Event(event)).encode()
 
 
-def _encode(events: Iterable[Any]) -> Iterator[str]:
+def _encode(events: Iterable[Any], client: Client | None) -> Iterator[str]:
     iterator = iter(events)
     try:
         for event in iterator:
             yield _encode_one(event)
+            if client is not None and client.server_is_closing:
+                break
     finally:
         close = getattr(iterator, "close", None)
         if close is not None:
             close()
 
 
-async def _encode_async(events: AsyncIterable[Any]) -> AsyncIterator[str]:
+async def _encode_async(events: AsyncIterable[Any]) -> AsyncGenerator[str, None]:
     iterator = aiter(events)
     try:
         async for event in iterator:
@@ -120,36 +126,49 @@ async def _encode_async(events: AsyncIterable[Any]) -> AsyncIterator[str]:
             await close()
 
 
-async def _with_keepalive(pieces: Any, seconds: float) -> AsyncIterator[str]:
-    """Yield *pieces*, and a comment after each *seconds* of silence.
+async def _while_serving(
+    pieces: AsyncGenerator[str, None], keepalive: float | None, client: Client | None
+) -> AsyncIterator[str]:
+    """Yield *pieces* until the server stops, and a comment after *keepalive* seconds of silence.
 
     The pieces are made in one task of their own, from the first to the last, so that a timeout or
     a task group inside of their generator may span several of them.
     """
+    # Holds a piece until the client has taken it; a cancelled pump leaves it there.
     queue: asyncio.Queue[str | None] = asyncio.Queue(1)
+    stopping = False
 
     async def pump() -> None:
-        try:
-            async with aclosing(pieces):
-                async for piece in pieces:
-                    await queue.put(piece)
-        finally:
-            # Without room the reader has been told enough, or reads no more.
-            if not queue.full():
-                queue.put_nowait(None)
+        async with aclosing(pieces):
+            async for piece in pieces:
+                queue.put_nowait(piece)
+                await queue.join()
+                if stopping:
+                    break
 
     # In a greenlet, so that synchronous code below the generator may wait.
     task = asyncio.create_task(_bridge.run(lambda: await_(pump())), name="server-sent events")
+    # The reader below may wait for one more.
+    task.add_done_callback(lambda _: None if queue.full() else queue.put_nowait(None))
+
+    def stop() -> None:
+        nonlocal stopping
+        stopping = True
+        task.cancel()
+
     try:
-        while not (task.done() and queue.empty()):
-            try:
-                piece = await asyncio.wait_for(queue.get(), seconds)
-            except asyncio.TimeoutError:
-                yield _KEEPALIVE
-            else:
-                if piece is not None:
-                    yield piece
-        task.result()
+        with client.ends_with_server(stop) if client is not None else nullcontext():
+            while not (task.done() and queue.empty()):
+                try:
+                    piece = await asyncio.wait_for(queue.get(), keepalive)
+                except asyncio.TimeoutError:
+                    yield _KEEPALIVE
+                else:
+                    if piece is not None:
+                        yield piece
+                    queue.task_done()
+        if not (stopping and task.cancelled()):
+            task.result()
     finally:
         task.cancel()
         await asyncio.wait({task})

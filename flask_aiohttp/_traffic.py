@@ -35,6 +35,9 @@ class Traffic:
         # True once the server stops: each answer from now on ends its connection.
         self.closing = False
 
+        # Each ends a stream that would never end by itself; called when the server begins to stop.
+        self.endless: set[Callable[[], object]] = set()
+
         # Resolved when the last request ends; None while nobody waits for that.
         self._idle_waiter: asyncio.Future[None] | None = None
 
@@ -54,6 +57,12 @@ class Traffic:
         if self._idle_waiter is not None and not self.in_flight:
             self._idle_waiter.set_result(None)
             self._idle_waiter = None
+
+    def close(self) -> None:
+        """Begin to stop: the answers under way end their connections, and endless streams end."""
+        self.closing = True
+        for end in tuple(self.endless):
+            end()
 
     async def idle(self) -> None:
         """Wait until no request is in flight."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from flask_aiohttp._client import Client
 from flask_aiohttp._traffic import Traffic
 
 
@@ -155,6 +156,22 @@ async def test_without_a_limit_it_is_never_reached(traffic: Traffic) -> None:
     await task
 
     assert not traffic.closing
+
+
+async def test_endless_streams_are_told_of_the_stop(traffic: Traffic) -> None:
+    """Each that asked is told when the server begins to stop; one that is over is not."""
+    told: list[str] = []
+    traffic.endless.add(lambda: told.append("open"))
+    client = Client(None, traffic)
+    with client.ends_with_server(lambda: told.append("over")):
+        before = client.server_is_closing, list(told)
+
+    traffic.close()
+    with client.ends_with_server(lambda: told.append("late")):
+        after = client.server_is_closing, list(told)
+
+    assert (False, []) == before
+    assert (True, ["open", "late"]) == after
 
 
 async def test_what_is_in_flight_can_be_cancelled(traffic: Traffic) -> None:

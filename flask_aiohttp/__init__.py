@@ -13,6 +13,9 @@ from .exceptions import (
     InvalidSetting,
     NotInitialized,
     NoWebSocket,
+    WebSocketClosed,
+    WebSocketRejected,
+    WebSocketTimeout,
     WebSocketUnsupported,
 )
 from .extension import AioHTTP
@@ -39,6 +42,9 @@ __all__ = (
     "NotInitialized",
     "WSGIHandlerBase",
     "WSGIWebSocketHandler",
+    "WebSocketClosed",
+    "WebSocketRejected",
+    "WebSocketTimeout",
     "WebSocketUnsupported",
     "async_",
     "await_",

@@ -6,6 +6,7 @@ where ``await_()`` is called  what waits
 in a greenlet on the loop     this greenlet; the loop goes on
 in a thread of the pool       this thread; the work is done on the pool's loop
 on the loop's bare stack      nobody: :exc:`BridgeRequired`
+the same, in ``hold_up()``    this thread; the work is done on one background loop
 anywhere else                 this thread; the work is done on one background loop
 ============================  ==========================================================
 """
@@ -13,16 +14,28 @@ anywhere else                 this thread; the work is done on one background lo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
-from collections.abc import Awaitable, Coroutine
+import threading
+from collections.abc import Awaitable, Coroutine, Iterator
 from typing import TypeVar
 
 from . import _background, _bridge, _threads
 from .exceptions import BridgeRequired
 
-__all__ = ("await_", "current_loop")
+__all__ = ("await_", "current_loop", "hold_up")
 
 T = TypeVar("T")
+
+
+class _Thread(threading.local):
+    """What is known of the calling thread."""
+
+    # True while the loop that runs in it stands still anyway.
+    holds_up = False
+
+
+_thread = _Thread()
 
 
 def await_(awaitable: Awaitable[T]) -> T:
@@ -48,7 +61,7 @@ def await_(awaitable: Awaitable[T]) -> T:
 
     # Before the pool's threads: a view may run a loop of its own in one, which must not stand
     # still either.
-    if _loop_runs_here():
+    if _loop_runs_here() and not _thread.holds_up:
         # What wraps a coroutine, as aiohttp's session.get() does, is one of these too.
         if isinstance(awaitable, Coroutine):
             awaitable.close()
@@ -63,10 +76,25 @@ def current_loop() -> asyncio.AbstractEventLoop:
     work = _threads.current_work()
     if work is not None:
         return work.pool.loop
+    if _thread.holds_up and _bridge.current_carrier() is None:
+        return _background.background_loop()
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
         return _background.background_loop()
+
+
+@contextlib.contextmanager
+def hold_up() -> Iterator[None]:
+    """Let :func:`await_` wait although a loop runs in this thread: the caller holds that up anyway.
+
+    For synchronous clients in ``async def`` tests.
+    """
+    before, _thread.holds_up = _thread.holds_up, True
+    try:
+        yield
+    finally:
+        _thread.holds_up = before
 
 
 def _loop_runs_here() -> bool:

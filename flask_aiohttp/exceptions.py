@@ -6,6 +6,9 @@ FlaskAioHTTPError
 ├── InvalidResponse      (ValueError)       the application broke a rule of PEP 3333 or RFC 9110
 ├── NoWebSocket          (RuntimeError)     ``aio.ws`` in a request that is not a websocket's
 ├── WebSocketUnsupported (RuntimeError)     a websocket route under a server that has none
+├── WebSocketRejected    (ConnectionError)  a test's websocket was answered with plain HTTP
+├── WebSocketClosed      (ConnectionError)  a test uses a websocket that the application has closed
+├── WebSocketTimeout     (TimeoutError)     a test waited in vain for its websocket
 ├── NotInitialized       (RuntimeError)     the Flask application was never given to ``AioHTTP``
 ├── InvalidApplication   (TypeError)        what was to be served is no application
 └── InvalidSetting       (ValueError)       a configuration value that cannot be used
@@ -16,6 +19,8 @@ what to do.
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = (
     "BridgeRequired",
     "ClientGone",
@@ -25,6 +30,9 @@ __all__ = (
     "InvalidSetting",
     "NoWebSocket",
     "NotInitialized",
+    "WebSocketClosed",
+    "WebSocketRejected",
+    "WebSocketTimeout",
     "WebSocketUnsupported",
 )
 
@@ -124,6 +132,70 @@ class WebSocketUnsupported(FlaskAioHTTPError, RuntimeError):
             f"the websocket route '{self.path}' cannot be served by {self.server}: run the "
             "application with 'gunicorn myapp:app -k flask_aiohttp_worker.Worker', or with "
             "'aio.run(app)' while developing"
+        )
+
+
+class WebSocketRejected(FlaskAioHTTPError, ConnectionError):
+    """Raised to a test whose request for a websocket was answered with plain HTTP.
+
+    Args:
+        path: The path that was asked for.
+        response: The answer, Flask's ``TestResponse``.
+    """
+
+    def __init__(self, path: str, response: Any) -> None:
+        super().__init__(path, response)
+        self.path = path
+        # As of any other request: status_code, headers, text, json, ...
+        self.response = response
+
+    def __str__(self) -> str:
+        return (
+            f"the websocket {self.path!r} was refused with '{self.response.status}': "
+            "the error's 'response' has the answer"
+        )
+
+
+class WebSocketClosed(FlaskAioHTTPError, ConnectionError):
+    """Raised to a test that sends to or waits for a websocket which has been closed.
+
+    Args:
+        code: The close code (RFC 6455, section 7.4); 1006 where the connection ended without one.
+        reason: What the application said besides.
+    """
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+
+    def __str__(self) -> str:
+        reason = f" and {self.reason!r}" if self.reason else ""
+        return (
+            f"the websocket has been closed with code {self.code}{reason}: "
+            "use receive() where a test expects the end"
+        )
+
+
+class WebSocketTimeout(FlaskAioHTTPError, TimeoutError):
+    """Raised to a test when its websocket does not do in time what was waited for.
+
+    Args:
+        path: The websocket's path.
+        what: What was waited for, for example ``"a message"``.
+        seconds: How long.
+    """
+
+    def __init__(self, path: str, what: str, seconds: float) -> None:
+        super().__init__(path, what, seconds)
+        self.path = path
+        self.what = what
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return (
+            f"the websocket {self.path!r} was waited for in vain: {self.what}, within "
+            f"{self.seconds:g} s; 'timeout=' gives it longer"
         )
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from aiohttp import web
 from flask import Flask, current_app, has_request_context, request
@@ -21,6 +22,9 @@ from ._websocket import WebSocket
 from .exceptions import NotInitialized, NoWebSocket
 from .handler import WSGIHandlerBase, WSGIWebSocketHandler
 from .util import find_flask_apps
+
+if TYPE_CHECKING:
+    from aiohttp.test_utils import TestClient
 
 __all__ = ("AioHTTP",)
 
@@ -69,6 +73,7 @@ class AioHTTP:
             app.async_to_sync = _async_to_sync  # type: ignore[method-assign, assignment]
             accept_both_schemes(app)
             accept_async_bodies(app)
+            app.test_client = _with_websockets(app)  # type: ignore[method-assign]
             app.aiohttp_app = self.create_aiohttp_app(app)  # type: ignore[attr-defined]
         if not any(hooks is self._hooks for hooks in state.hook_lists):
             state.hook_lists.append(self._hooks)
@@ -123,6 +128,39 @@ class AioHTTP:
             raise NotInitialized
         state_of(app)
         _devserver.run(app, host=host, port=port, debug=debug)
+
+    @contextlib.asynccontextmanager
+    async def test_client(
+        self, app: Flask | None = None, **kwargs: Any
+    ) -> AsyncIterator[TestClient[Any, Any]]:
+        """Serve *app* for the length of a block, and give aiohttp's client for tests.
+
+        For ``async def`` tests: ``async with aio.test_client() as client: ...``. The hooks of
+        start and stop run as in a worker.
+
+        Args:
+            app: By default the application that was initialized last.
+            kwargs: For ``aiohttp.test_utils.TestClient``, and so for ``ClientSession``.
+
+        Raises:
+            NotInitialized: There is no application, or it is unknown to this extension.
+        """
+        from aiohttp.test_utils import TestClient  # needed in tests alone
+
+        from .testing import TestServer
+
+        app = app or self._app
+        if app is None:
+            raise NotInitialized
+        state_of(app)
+        client: TestClient[Any, Any] = TestClient(
+            TestServer(self.create_aiohttp_app(app)), **kwargs
+        )
+        try:
+            await client.start_server()
+            yield client
+        finally:
+            await client.close()
 
     @property
     def ws(self) -> WebSocket:
@@ -197,6 +235,21 @@ class AioHTTP:
         if self._app is None:
             raise NotInitialized
         return self._app
+
+
+def _with_websockets(app: Flask) -> Callable[..., Any]:
+    """Return an ``app.test_client`` whose clients open websockets too."""
+    test_client = app.test_client
+
+    @functools.wraps(test_client)
+    def with_websockets(*args: Any, **kwargs: Any) -> Any:
+        from .testing import client_class  # needed in tests alone
+
+        # Now, since tests commonly set a class of their own after the application is made.
+        app.test_client_class = client_class(app.test_client_class)
+        return test_client(*args, **kwargs)
+
+    return with_websockets
 
 
 def _async_to_sync(function: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:

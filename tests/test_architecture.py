@@ -14,7 +14,8 @@ ROOT = Path(__file__).parent.parent
 # From the public names down to the errors. A module imports from its own rung and those below.
 LADDER: tuple[tuple[str, ...], ...] = (
     ("__init__",),
-    ("extension", "_devserver", "_server", "_service", "_fallback"),
+    ("extension", "testing", "_client_websocket", "_in_process"),
+    ("_devserver", "_server", "_service", "_fallback"),
     ("handler", "helper"),
     (
         *("_exchange", "_client", "_protocol", "_websocket", "_writer", "_body_input"),

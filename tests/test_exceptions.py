@@ -6,6 +6,7 @@ import builtins
 import copy
 import pickle
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -21,8 +22,21 @@ from flask_aiohttp.exceptions import (
     InvalidSetting,
     NotInitialized,
     NoWebSocket,
+    WebSocketClosed,
+    WebSocketRejected,
+    WebSocketTimeout,
     WebSocketUnsupported,
 )
+
+
+@dataclass
+class Refused:
+    """In place of Flask's TestResponse."""
+
+    status: str = "401 UNAUTHORIZED"
+
+
+REFUSED = Refused()
 
 ERRORS: list[tuple[FlaskAioHTTPError, dict[str, Any], str]] = [
     (
@@ -55,6 +69,24 @@ ERRORS: list[tuple[FlaskAioHTTPError, dict[str, Any], str]] = [
         "the websocket route '/chat' cannot be served by gunicorn/27.0.1: run the application with "
         "'gunicorn myapp:app -k flask_aiohttp_worker.Worker', or with 'aio.run(app)' while "
         "developing",
+    ),
+    (
+        WebSocketRejected("/chat", REFUSED),
+        {"path": "/chat", "response": REFUSED},
+        "the websocket '/chat' was refused with '401 UNAUTHORIZED': the error's 'response' has the "
+        "answer",
+    ),
+    (
+        WebSocketClosed(4001, "enough"),
+        {"code": 4001, "reason": "enough"},
+        "the websocket has been closed with code 4001 and 'enough': use receive() where a test "
+        "expects the end",
+    ),
+    (
+        WebSocketTimeout("/chat", "a message", 2.5),
+        {"path": "/chat", "what": "a message", "seconds": 2.5},
+        "the websocket '/chat' was waited for in vain: a message, within 2.5 s; 'timeout=' gives "
+        "it longer",
     ),
     (
         NotInitialized("<Flask 'shop'>"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import asyncio
+import inspect
 import re
 from pathlib import Path
 
@@ -35,6 +37,17 @@ def _example():
     for block in code_blocks("python"):
         exec(compile(block, "README.rst", "exec"), names)
     return names
+
+
+def test_tests_of_the_readme_pass(example):
+    """The README's tests of its application pass; one of them is a coroutine."""
+    tests = [value for name, value in example.items() if name.startswith("test_")]
+
+    assert 3 == len(tests)
+    for test in tests:
+        outcome = test()
+        if inspect.iscoroutine(outcome):
+            asyncio.run(outcome)
 
 
 async def test_application_of_the_readme_serves_its_views(example):

@@ -18,7 +18,7 @@ from flask import Flask
 from ._environ import Environ
 from ._in_process import PRESERVE_CONTEXT, InProcess
 from ._waiting import await_, hold_up
-from .exceptions import WebSocketClosed, WebSocketTimeout
+from .exceptions import WebSocketEnded, WebSocketTimeout
 
 if TYPE_CHECKING:
     from werkzeug.test import TestResponse
@@ -95,7 +95,7 @@ class ClientWebSocket:
         """Return the text of the next message.
 
         Raises:
-            WebSocketClosed: There is none: the application has closed the websocket.
+            WebSocketEnded: There is none: the application has closed the websocket.
             TypeError: The message is binary.
         """
         return cast("str", self._data(WSMsgType.TEXT, timeout))
@@ -104,7 +104,7 @@ class ClientWebSocket:
         """Return the bytes of the next message.
 
         Raises:
-            WebSocketClosed: There is none: the application has closed the websocket.
+            WebSocketEnded: There is none: the application has closed the websocket.
             TypeError: The message is text.
         """
         return cast("bytes", self._data(WSMsgType.BINARY, timeout))
@@ -153,19 +153,19 @@ class ClientWebSocket:
     def _data(self, kind: WSMsgType, timeout: float | None) -> Any:
         message = self.receive(timeout)
         if message.type in _ENDS:
-            raise WebSocketClosed(self.close_code or 1006, message.extra or "")
+            raise WebSocketEnded(self.close_code or 1006, message.extra or "")
         if message.type is not kind:
             raise TypeError(f"a message of type {message.type.name}, not {kind.name}: {message!r}")
         return message.data
 
     def _send(self, send: Callable[[], Awaitable[None]]) -> None:
         if self._link is None:
-            raise WebSocketClosed(self.close_code or 1006)
+            raise WebSocketEnded(self.close_code or 1006)
         try:
             self._wait(send(), "its taking a message", None)
         except ConnectionError as error:
             self._raise_error_of_the_view()
-            raise WebSocketClosed(self.close_code or 1006) from error
+            raise WebSocketEnded(self.close_code or 1006) from error
 
     def _wait(self, awaitable: Awaitable[T], what: str, timeout: float | None) -> T:
         seconds = self._timeout if timeout is None else timeout

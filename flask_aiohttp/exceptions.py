@@ -7,7 +7,7 @@ FlaskAioHTTPError
 ├── NoWebSocket          (RuntimeError)     ``aio.ws`` in a request that is not a websocket's
 ├── WebSocketUnsupported (RuntimeError)     a websocket route under a server that has none
 ├── WebSocketRejected    (ConnectionError)  a test's websocket was answered with plain HTTP
-├── WebSocketClosed      (ConnectionError)  a test uses a websocket that the application has closed
+├── WebSocketEnded       (ConnectionError)  a test uses a websocket that has been closed
 ├── WebSocketTimeout     (TimeoutError)     a test waited in vain for its websocket
 ├── NotInitialized       (RuntimeError)     the Flask application was never given to ``AioHTTP``
 ├── InvalidApplication   (TypeError)        what was to be served is no application
@@ -30,7 +30,7 @@ __all__ = (
     "InvalidSetting",
     "NoWebSocket",
     "NotInitialized",
-    "WebSocketClosed",
+    "WebSocketEnded",
     "WebSocketRejected",
     "WebSocketTimeout",
     "WebSocketUnsupported",
@@ -156,7 +156,7 @@ class WebSocketRejected(FlaskAioHTTPError, ConnectionError):
         )
 
 
-class WebSocketClosed(FlaskAioHTTPError, ConnectionError):
+class WebSocketEnded(FlaskAioHTTPError, ConnectionError):
     """Raised to a test that sends to or waits for a websocket which has been closed.
 
     Args:

@@ -22,7 +22,7 @@ from flask_aiohttp.exceptions import (
     InvalidSetting,
     NotInitialized,
     NoWebSocket,
-    WebSocketClosed,
+    WebSocketEnded,
     WebSocketRejected,
     WebSocketTimeout,
     WebSocketUnsupported,
@@ -77,7 +77,7 @@ ERRORS: list[tuple[FlaskAioHTTPError, dict[str, Any], str]] = [
         "answer",
     ),
     (
-        WebSocketClosed(4001, "enough"),
+        WebSocketEnded(4001, "enough"),
         {"code": 4001, "reason": "enough"},
         "the websocket has been closed with code 4001 and 'enough': use receive() where a test "
         "expects the end",

@@ -13,7 +13,7 @@ from sockets import add_echoes
 
 from flask_aiohttp import (
     AioHTTP,
-    WebSocketClosed,
+    WebSocketEnded,
     WebSocketRejected,
     await_,
     websocket,
@@ -218,10 +218,10 @@ def test_application_closes_with_a_code(client: FlaskAioHTTPClient) -> None:
         assert (WSMsgType.CLOSE, 4001, "enough") == (message.type, message.data, message.extra)
         assert 4001 == ws.close_code
         for use in (ws.receive_str, ws.receive_bytes, lambda: ws.send_str("?")):
-            with pytest.raises(WebSocketClosed, match="4001"):
+            with pytest.raises(WebSocketEnded, match="4001"):
                 use()
 
-    with client.websocket("/close/4002") as ws, pytest.raises(WebSocketClosed) as caught:
+    with client.websocket("/close/4002") as ws, pytest.raises(WebSocketEnded) as caught:
         ws.receive_json()
     assert (4002, "enough") == (caught.value.code, caught.value.reason)
 
@@ -242,7 +242,7 @@ def test_test_closes_with_a_code(app: Flask) -> None:
     ws.close()
 
     assert [(WSMsgType.CLOSE, 4003, "bye")] == seen
-    with pytest.raises(WebSocketClosed):
+    with pytest.raises(WebSocketEnded):
         ws.send_str("?")
 
 

@@ -12,7 +12,7 @@ from watching import Log
 
 from flask_aiohttp import (
     AioHTTP,
-    WebSocketClosed,
+    WebSocketEnded,
     WebSocketRejected,
     WebSocketTimeout,
     await_,
@@ -136,7 +136,7 @@ def test_without_propagation_the_test_sees_what_a_client_sees(app: App) -> None:
         app.client().websocket("/before")
     with app.client().websocket("/after") as ws:
         ws.send_str("after")
-        with pytest.raises(WebSocketClosed) as closed:
+        with pytest.raises(WebSocketEnded) as closed:
             ws.receive_str()
 
     assert (500, 1011) == (rejected.value.response.status_code, closed.value.code)

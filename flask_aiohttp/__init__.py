@@ -10,9 +10,12 @@ from .exceptions import (
     FlaskAioHTTPError,
     InvalidApplication,
     InvalidResponse,
+    InvalidRoom,
     InvalidSetting,
     NotInitialized,
     NoWebSocket,
+    RoomMessageTooLarge,
+    RoomsUnavailable,
     WebSocketEnded,
     WebSocketRejected,
     WebSocketTimeout,
@@ -28,6 +31,7 @@ from .helper import (
     websocket,
     wrap_wsgi_middleware,
 )
+from .rooms import Lagged
 
 __all__ = (
     "AioHTTP",
@@ -37,9 +41,13 @@ __all__ = (
     "FlaskAioHTTPError",
     "InvalidApplication",
     "InvalidResponse",
+    "InvalidRoom",
     "InvalidSetting",
+    "Lagged",
     "NoWebSocket",
     "NotInitialized",
+    "RoomMessageTooLarge",
+    "RoomsUnavailable",
     "WSGIHandlerBase",
     "WSGIWebSocketHandler",
     "WebSocketEnded",

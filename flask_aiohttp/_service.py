@@ -15,6 +15,7 @@ from ._lifespan import Lifespan
 from ._settings import ServerSettings, with_config
 from ._state import state_of
 from .handler import WSGIHandlerBase
+from .rooms import Hub, make_hub
 
 __all__ = ("SERVICE", "Service")
 
@@ -37,6 +38,9 @@ class Service:
         # The loop's time at which tasks are waited for no longer; set by whoever drains.
         self.deadline: float | None = None
 
+        # The rooms of all its Flask applications, while it is started.
+        self.hub: Hub | None = None
+
         # One for each Flask application, once started.
         self._lifespans: list[Lifespan] = []
 
@@ -50,6 +54,7 @@ class Service:
         """Start the handler, then run the hooks of the start."""
         self.configure(self.handler.settings)
         await self.handler.start()
+        self._open_rooms()
         try:
             for app in self.flask_apps:
                 lifespan = Lifespan(app, state_of(app).hooks())
@@ -79,10 +84,28 @@ class Service:
             await state_of(app).tasks.finish(self._remaining())
         while self._lifespans:
             await self._lifespans.pop().stop()
+        await self._close_rooms()
         await self.handler.stop()
+
+    def _open_rooms(self) -> None:
+        if self.flask_apps:
+            loop = asyncio.get_running_loop()
+            self.hub = make_hub(self.flask_apps[0].name, self.handler.settings, loop)
+            for app in self.flask_apps:
+                state_of(app).hub = self.hub
+
+    async def _close_rooms(self) -> None:
+        hub, self.hub = self.hub, None
+        if hub is not None:
+            await hub.stop()
+            for app in self.flask_apps:
+                if state_of(app).hub is hub:
+                    state_of(app).hub = None
 
     async def tasks_ended(self) -> None:
         """Wait for the background tasks."""
+        if self.hub is not None:
+            self.hub.end_listeners()
         while tasks := {t for app in self.flask_apps for t in state_of(app).tasks.of_this_loop()}:
             await asyncio.wait(tasks)
 

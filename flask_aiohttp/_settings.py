@@ -78,6 +78,12 @@ class ServerSettings:
     # Origins besides its own from which a browser may open a websocket; "*" is every one.
     websocket_origins: tuple[str, ...] = ()
 
+    # Redis that carries the messages of rooms, the prefix of its channels, by default one for each
+    # application, and the bytes that a member of a room may be behind.
+    rooms_url: str | None = None
+    rooms_prefix: str | None = None
+    rooms_backlog: int = 1024 * 1024
+
     # Where the application is mounted: SCRIPT_NAME of each request.
     script_name: str = ""
 
@@ -111,7 +117,7 @@ def with_config(settings: ServerSettings, config: Mapping[str, Any]) -> ServerSe
     return dataclasses.replace(settings, **changes)
 
 
-def _threads(name: str, value: Any) -> int:
+def _whole_number(name: str, value: Any) -> int:
     try:
         # Not of True, nor of 2.5. A string comes from an environment variable.
         number: int | None = int(value) if type(value) in (int, str) else None
@@ -149,9 +155,10 @@ def _origins(name: str, value: object) -> tuple[str, ...]:
 
 # What a Flask configuration may say: the field that is meant, and how the value is read.
 _CONFIG: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
-    "AIOHTTP_THREADS": ("threads", _threads),
+    "AIOHTTP_THREADS": ("threads", _whole_number),
     "AIOHTTP_BODY_TIMEOUT": ("body_timeout", _seconds),
     "AIOHTTP_SEND_TIMEOUT": ("send_timeout", _seconds),
     "AIOHTTP_CANCEL_ON_DISCONNECT": ("cancel_on_disconnect", _boolean),
+    "AIOHTTP_ROOMS_BACKLOG": ("rooms_backlog", _whole_number),
     "AIOHTTP_WEBSOCKET_ORIGINS": ("websocket_origins", _origins),
 }

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import cast
+from asyncio import AbstractEventLoop
+from typing import TYPE_CHECKING, cast
 
 from flask import Flask
 
 from ._lifespan import Hook
 from ._tasks import Tasks
 from .exceptions import NotInitialized
+
+if TYPE_CHECKING:
+    from .rooms import Hub
 
 __all__ = ("AppState", "state_of")
 
@@ -22,6 +26,11 @@ class AppState:
         self.hook_lists: list[list[Hook]] = []
 
         self.tasks = Tasks(app)
+
+        # The rooms of this process, while it serves the application; else by the loop on which
+        # they are used.
+        self.hub: Hub | None = None
+        self.hubs_outside: dict[AbstractEventLoop, Hub] = {}
 
     def hooks(self) -> list[Hook]:
         """Return all hooks in the order in which they run at the start."""

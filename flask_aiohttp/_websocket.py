@@ -90,6 +90,11 @@ class WebSocket(web.WebSocketResponse):
         if self._traffic.closing:
             await super().close(code=WSCloseCode.GOING_AWAY)
 
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        """The connection, or None once it is lost."""
+        return self._request.transport
+
     def hang_up(self) -> None:
         """Forget the socket: its request has ended."""
         self._traffic.websockets.discard(self)

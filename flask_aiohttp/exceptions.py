@@ -10,6 +10,9 @@ FlaskAioHTTPError
 ├── WebSocketEnded       (ConnectionError)  a test uses a websocket that has been closed
 ├── WebSocketTimeout     (TimeoutError)     a test waited in vain for its websocket
 ├── NotInitialized       (RuntimeError)     the Flask application was never given to ``AioHTTP``
+├── InvalidRoom          (ValueError)       what was to name a room cannot
+├── RoomMessageTooLarge  (ValueError)       a message for a room that is too large to be passed on
+├── RoomsUnavailable     (ConnectionError)  a process that is no worker cannot reach one
 ├── InvalidApplication   (TypeError)        what was to be served is no application
 └── InvalidSetting       (ValueError)       a configuration value that cannot be used
 
@@ -27,9 +30,12 @@ __all__ = (
     "FlaskAioHTTPError",
     "InvalidApplication",
     "InvalidResponse",
+    "InvalidRoom",
     "InvalidSetting",
     "NoWebSocket",
     "NotInitialized",
+    "RoomMessageTooLarge",
+    "RoomsUnavailable",
     "WebSocketEnded",
     "WebSocketRejected",
     "WebSocketTimeout",
@@ -214,6 +220,63 @@ class NotInitialized(FlaskAioHTTPError, RuntimeError):
         if self.app is None:
             return "there is no Flask application yet: call 'aio.init_app(app)' first"
         return f"{self.app!r} is not initialized for AioHTTP: call 'aio.init_app(app)' first"
+
+
+class InvalidRoom(FlaskAioHTTPError, ValueError):
+    """Raised when something cannot name a room.
+
+    Args:
+        room: What was given.
+        problem: What is wrong with it.
+    """
+
+    def __init__(self, room: object, problem: str) -> None:
+        super().__init__(room, problem)
+        self.room = room
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.room!r:.100} cannot name a room: it is {self.problem}"
+
+
+class RoomMessageTooLarge(FlaskAioHTTPError, ValueError):
+    """Raised when a message for a room is too large.
+
+    Args:
+        size: Its bytes.
+        limit: How many there may be.
+    """
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(size, limit)
+        self.size = size
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return (
+            f"a message of {self.size} bytes is too large for a room, which passes on "
+            f"{self.limit}: send where it can be fetched instead"
+        )
+
+
+class RoomsUnavailable(FlaskAioHTTPError, ConnectionError):
+    """Raised when rooms are used in a process that is no worker and cannot reach one.
+
+    Args:
+        url: The Redis server that does not answer, without its password; None if none is set.
+    """
+
+    def __init__(self, url: str | None = None) -> None:
+        super().__init__(url)
+        self.url = url
+
+    def __str__(self) -> str:
+        if self.url is not None:
+            return f"no worker can be reached: {self.url} does not answer"
+        return (
+            "this process is no worker, and nobody could hear what is sent here: set "
+            "AIOHTTP_ROOMS_URL to a Redis server, for the workers too"
+        )
 
 
 class InvalidApplication(FlaskAioHTTPError, TypeError):

@@ -21,6 +21,7 @@ from ._waiting import await_
 from ._websocket import WebSocket
 from .exceptions import NotInitialized, NoWebSocket
 from .handler import WSGIHandlerBase, WSGIWebSocketHandler
+from .rooms import Rooms
 from .util import find_flask_apps
 
 if TYPE_CHECKING:
@@ -50,6 +51,9 @@ class AioHTTP:
         handler_factory: Callable[..., WSGIHandlerBase] = WSGIWebSocketHandler,
     ) -> None:
         self.handler_factory = handler_factory
+
+        # Messages for many at once.
+        self.rooms = Rooms(self._current_app)
 
         # What on_startup(), on_shutdown() and lifespan() were given.
         self._hooks: list[Hook] = []

@@ -16,7 +16,7 @@ LADDER: tuple[tuple[str, ...], ...] = (
     ("__init__",),
     ("extension", "testing", "_client_websocket", "_in_process"),
     ("_devserver", "_server", "_service", "_fallback"),
-    ("handler", "helper"),
+    ("handler", "helper", "rooms"),
     (
         *("_exchange", "_client", "_protocol", "_websocket", "_writer", "_body_input"),
         *("_disconnected", "_file_wrapper", "_held_body", "_sse", "_routing", "_settings"),

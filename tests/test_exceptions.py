@@ -19,9 +19,12 @@ from flask_aiohttp.exceptions import (
     FlaskAioHTTPError,
     InvalidApplication,
     InvalidResponse,
+    InvalidRoom,
     InvalidSetting,
     NotInitialized,
     NoWebSocket,
+    RoomMessageTooLarge,
+    RoomsUnavailable,
     WebSocketEnded,
     WebSocketRejected,
     WebSocketTimeout,
@@ -87,6 +90,28 @@ ERRORS: list[tuple[FlaskAioHTTPError, dict[str, Any], str]] = [
         {"path": "/chat", "what": "a message", "seconds": 2.5},
         "the websocket '/chat' was waited for in vain: a message, within 2.5 s; 'timeout=' gives "
         "it longer",
+    ),
+    (
+        InvalidRoom("", "empty"),
+        {"room": "", "problem": "empty"},
+        "'' cannot name a room: it is empty",
+    ),
+    (
+        RoomMessageTooLarge(11, 10),
+        {"size": 11, "limit": 10},
+        "a message of 11 bytes is too large for a room, which passes on 10: send where it can be "
+        "fetched instead",
+    ),
+    (
+        RoomsUnavailable(),
+        {"url": None},
+        "this process is no worker, and nobody could hear what is sent here: set "
+        "AIOHTTP_ROOMS_URL to a Redis server, for the workers too",
+    ),
+    (
+        RoomsUnavailable("redis://example.org"),
+        {"url": "redis://example.org"},
+        "no worker can be reached: redis://example.org does not answer",
     ),
     (
         NotInitialized("<Flask 'shop'>"),

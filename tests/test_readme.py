@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from apps import ported
-from harness import serve
+from harness import eventually, serve
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.rst").read_text()
@@ -63,6 +63,26 @@ async def test_application_of_the_readme_serves_its_views(example):
             await socket.send_str("hello")
 
             assert "hello" == await socket.receive_str()
+
+
+async def test_rooms_of_the_readme_reach_sockets_and_streams(example):
+    """A socket hears the chat, and a stream of events what a sync view sends."""
+    aio = example["aio"]
+    async with serve(example["app"]) as served:
+        async with served.session.ws_connect("/chat/tea") as socket:
+            await socket.send_str("hello")
+            assert "hello" == await socket.receive_str()
+
+        async def read():
+            async with served.session.get("/orders") as orders:
+                return await orders.content.readline()
+
+        reading = asyncio.create_task(read())
+        await eventually(lambda: aio.rooms.stats().members, "somebody to listen")
+        async with served.session.post("/orders") as response:
+            assert 201 == response.status
+
+        assert b'data: {"total": 12}\n' == await reading
 
 
 def test_application_of_the_readme_has_about_twelve_lines():

@@ -1,0 +1,1 @@
+"""Tests of rooms, from one message to several workers."""

@@ -104,6 +104,7 @@ class InProcess:
                 manager,
                 loop=loop,
                 server=self._settings.server,
+                head_timeout=self._settings.head_timeout,
                 logger=self._settings.logger,
                 access_log=None,
                 auto_decompress=False,

@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from ._exchange import Exchange
+from ._head_timer import HeadTimer
 
 __all__ = ("Protocol", "watch")
 
@@ -15,7 +16,7 @@ __all__ = ("Protocol", "watch")
 _PAUSE = 0.05
 
 
-class Protocol(web.RequestHandler):
+class Protocol(HeadTimer):
     """One connection of this project's own servers.
 
     Under a server of somebody else's a disconnect is noticed at the next write only.

@@ -72,7 +72,10 @@ class Server:
 
     @property
     def _options(self) -> dict[str, Any]:
+        # The application may have its say.
+        configured = self.service.handler.settings if self.service else self.settings
         return {
+            "head_timeout": configured.head_timeout,
             "logger": self.settings.logger,
             "access_log": None,
             # WSGI applications see a body as it was sent; to inflate it here would also make

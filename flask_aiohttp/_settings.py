@@ -56,8 +56,9 @@ class ServerSettings:
     # Seconds that requests in flight, tasks and websockets have to end at a stop.
     graceful_timeout: float = 30.0
 
-    # Seconds that a client may let pass between two pieces of a body, and without reading any of
-    # its answer.
+    # Seconds that a client has for a whole request head, that it may let pass between two pieces
+    # of a body, and without reading any of its answer.
+    head_timeout: float = 10.0
     body_timeout: float = 30.0
     send_timeout: float = 60.0
 
@@ -156,6 +157,7 @@ def _origins(name: str, value: object) -> tuple[str, ...]:
 # What a Flask configuration may say: the field that is meant, and how the value is read.
 _CONFIG: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "AIOHTTP_THREADS": ("threads", _whole_number),
+    "AIOHTTP_HEAD_TIMEOUT": ("head_timeout", _seconds),
     "AIOHTTP_BODY_TIMEOUT": ("body_timeout", _seconds),
     "AIOHTTP_SEND_TIMEOUT": ("send_timeout", _seconds),
     "AIOHTTP_CANCEL_ON_DISCONNECT": ("cancel_on_disconnect", _boolean),

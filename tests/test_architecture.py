@@ -19,6 +19,7 @@ LADDER: tuple[tuple[str, ...], ...] = (
     ("handler", "helper", "rooms"),
     (
         *("_exchange", "_client", "_protocol", "_websocket", "_writer", "_body_input"),
+        *("_head_timer",),
         *("_disconnected", "_file_wrapper", "_held_body", "_sse", "_routing", "_settings"),
         *("_traffic", "util", "_lifespan", "_state", "_tasks"),
     ),

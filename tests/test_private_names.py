@@ -14,6 +14,7 @@ import textwrap
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from aiohttp import StreamReader, http_parser, http_websocket, web
@@ -48,6 +49,8 @@ SOURCES = [
 PRIVATE_IMPORTS = {"werkzeug._reloader", "_typeshed.WriteableBuffer"}
 PRIVATE_METHODS = {"_create_connection", "_make_runner"}  # abstract, meant to be overridden
 PRIVATE_ATTRIBUTES = {"_get_args_for_reloading", "_get_current_object"}
+# Nothing else tells when a request's head begins and ends.
+PRIVATE_ATTRIBUTES |= {"_request_count", "_waiter"}
 
 # Our classes that stand on those of dependencies.
 SUBCLASSES = [
@@ -124,6 +127,25 @@ def test_werkzeugs_map_adapter_is_made_of_what_it_keeps() -> None:
     assert [] == [name for name in [*parameters, "websocket"] if not hasattr(adapter, name)]
 
 
+async def test_aiohttps_connection_counts_heads_and_waits_for_them() -> None:
+    """``HeadTimer`` reads both: one counts whole heads, the other is there between two."""
+
+    async def handler(_: web.BaseRequest) -> web.StreamResponse:
+        return web.Response()
+
+    connection: Any = web.RequestHandler(web.Server(handler), loop=asyncio.get_running_loop())
+    connection.connection_made(mock.Mock(is_closing=lambda: False))
+    await asyncio.sleep(0)
+    seen = []
+    for data in (b"GET / HTTP/1.1\r\n", b"Host: x\r\n\r\n"):
+        connection.data_received(data)
+        seen.append((connection._request_count, connection._waiter.done()))
+    connection.force_close()
+    await asyncio.sleep(0)
+
+    assert [(0, False), (1, True)] == seen
+
+
 async def test_aiohttps_server_holds_what_its_connections_read() -> None:
     """``Protocol`` is made without ``web.Server.__call__``, which would pass the same."""
 
@@ -143,7 +165,8 @@ async def test_aiohttps_server_holds_what_its_connections_read() -> None:
     ("owner", "names"),
     [
         (web.RequestHandler, "peername sockname ssl_context writing_paused transport close"),
-        (web.RequestHandler, "connection_lost eof_received"),
+        (web.RequestHandler, "connection_made connection_lost data_received eof_received"),
+        (web.RequestHandler, "keep_alive force_close"),
         (web.BaseRequest, "raw_path raw_headers protocol transport writer content keep_alive"),
         (StreamReader, "is_eof at_eof exception read read_nowait"),
         (web.StreamResponse, "prepared keep_alive body_length prepare write_eof"),

@@ -56,6 +56,7 @@ def test_a_flask_configuration_changes_what_it_names_and_nothing_else() -> None:
         ("AIOHTTP_THREADS", 1, "threads", 1),
         ("AIOHTTP_THREADS", 100, "threads", 100),
         ("AIOHTTP_THREADS", "12", "threads", 12),
+        ("AIOHTTP_HEAD_TIMEOUT", 1, "head_timeout", 1.0),
         ("AIOHTTP_BODY_TIMEOUT", 1, "body_timeout", 1.0),
         ("AIOHTTP_SEND_TIMEOUT", "2.5", "send_timeout", 2.5),
         ("AIOHTTP_CANCEL_ON_DISCONNECT", True, "cancel_on_disconnect", True),
@@ -95,6 +96,7 @@ ORIGINS = "origins like 'https://example.org', or '*'"
     [
         *(("AIOHTTP_THREADS", value, WHOLE_NUMBER) for value in (0, -1, "0", "many", "", "2.5")),
         *(("AIOHTTP_THREADS", value, WHOLE_NUMBER) for value in (2.5, float("inf"), True, None)),
+        *(("AIOHTTP_HEAD_TIMEOUT", value, SECONDS) for value in (0, None)),
         *(("AIOHTTP_BODY_TIMEOUT", value, SECONDS) for value in (0, -1, True, None, "soon", "")),
         *(("AIOHTTP_SEND_TIMEOUT", value, SECONDS) for value in (float("nan"), float("inf"))),
         *(("AIOHTTP_CANCEL_ON_DISCONNECT", value, "True or False") for value in ("yes", 1, None)),

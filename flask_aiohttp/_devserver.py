@@ -160,19 +160,23 @@ class TerminalLog:
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
 
-    def write(self, exchange: Exchange, seconds: float) -> None:
+    def write(self, exchange: Exchange, request: web.BaseRequest, seconds: float) -> None:
         """Write one line."""
-        environ = exchange.environ
+        self._write(exchange.environ["REMOTE_ADDR"], request, exchange.status, seconds)
+
+    def write_native(
+        self, request: web.BaseRequest, response: web.StreamResponse, seconds: float
+    ) -> None:
+        """Write one line about a request to a native aiohttp route."""
+        status = f"{response.status} {response.reason or ''}"
+        self._write(request.remote or "", request, status, seconds)
+
+    def _write(self, address: str, request: web.BaseRequest, status: str, seconds: float) -> None:
         # The target comes from outside: no escape sequence of its may reach the terminal.
-        target = environ["RAW_URI"].encode("ascii", "backslashreplace").decode()
+        target = request.raw_path.encode("ascii", "backslashreplace").decode()
         target = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in target)
         self._logger.info(
-            "%s %s %s %s %.1f ms",
-            environ["REMOTE_ADDR"],
-            environ["REQUEST_METHOD"],
-            target,
-            exchange.status,
-            seconds * 1000,
+            "%s %s %s %s %.1f ms", address, request.method, target, status, seconds * 1000
         )
 
 

@@ -21,12 +21,15 @@ from ._waiting import await_
 from ._writer import Connection, SentResponse, http_date
 from .exceptions import InvalidResponse
 
-__all__ = ("Exchange", "WSGIApplication")
+__all__ = ("NO_STATUS", "Exchange", "WSGIApplication")
 
 WSGIApplication: TypeAlias = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 # Below this size head and body are joined for one write; above it copying costs more than a call.
 _JOIN_LIMIT = 1 << 16
+
+# The status for the log of a request whose client left before there was one: nginx's.
+NO_STATUS = "499 Client Closed Request"
 
 
 class Exchange:
@@ -41,6 +44,9 @@ class Exchange:
         server: The Server field of the answer.
         reusable: May the connection carry another request, for all that this one says?
     """
+
+    # What a server's hooks have made of this request, for its access log.
+    message: Any = None
 
     def __init__(
         self,
@@ -59,7 +65,7 @@ class Exchange:
         self.client = client
         self.version = version
         self.server = server
-        self._reusable = reusable
+        self.reusable = reusable
 
         # Calls a function on the loop without waiting for it. The handler sets it to what fits
         # the place: call at once, or post to the loop.
@@ -105,9 +111,9 @@ class Exchange:
 
     @property
     def status(self) -> str:
-        """The status for the log: nginx's 499 where the client left before there was one."""
+        """The status for the log."""
         head = self.pending.head
-        return head.status if head else "499 Client Closed Request"
+        return head.status if head else NO_STATUS
 
     def write(self, data: bytes) -> None:
         """Send one piece of the body, the head before the first.
@@ -263,7 +269,7 @@ class Exchange:
             raise InvalidResponse(f"{head.status!r} is no final answer")
         self.framing = head.framing(self.environ["REQUEST_METHOD"], self.version)
         self.keep_alive = (
-            self._reusable
+            self.reusable
             and self.framing is not Framing.CLOSE
             and not head.close
             and not self.client.server_is_closing

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from aiohttp import WSCloseCode, web
 
 from ._fallback import Fallback
+from ._native_log import native_log_options
 from ._protocol import Protocol
 from ._service import SERVICE
 from ._settings import ServerSettings
@@ -77,7 +78,7 @@ class Server:
         return {
             "head_timeout": configured.head_timeout,
             "logger": self.settings.logger,
-            "access_log": None,
+            **native_log_options(self.settings),
             # WSGI applications see a body as it was sent; to inflate it here would also make
             # Content-Length a lie.
             "auto_decompress": False,

@@ -13,29 +13,49 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TextIO
 
+from aiohttp import web
+
 from ._exchange import Exchange
 from .exceptions import InvalidSetting
 
-__all__ = ("AccessLog", "NoAccessLog", "ServerSettings", "with_config")
+__all__ = ("AccessLog", "NoAccessLog", "RequestHooks", "ServerSettings", "with_config")
 
 
 class AccessLog(Protocol):
     """Where finished requests are written down."""
 
-    def write(self, exchange: Exchange, seconds: float) -> None:
+    def write(self, exchange: Exchange, request: web.BaseRequest, seconds: float) -> None:
         """Write one line.
 
         Args:
             exchange: The request and its answer.
+            request: The same request, as aiohttp has it.
             seconds: From the request's arrival to the answer's end.
         """
+
+    def write_native(
+        self, request: web.BaseRequest, response: web.StreamResponse, seconds: float
+    ) -> None:
+        """Write one line about a request that aiohttp's router gave to somebody else."""
 
 
 class NoAccessLog:
     """Writes nothing."""
 
-    def write(self, exchange: Exchange, seconds: float) -> None:
+    def write(self, exchange: Exchange, request: web.BaseRequest, seconds: float) -> None:
         pass
+
+    def write_native(
+        self, request: web.BaseRequest, response: web.StreamResponse, seconds: float
+    ) -> None:
+        pass
+
+
+class RequestHooks(Protocol):
+    """What a server does before and after each request, in the request's own place."""
+
+    def run(self, exchange: Exchange, request: web.BaseRequest) -> None:
+        """Call ``exchange.run()``."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +117,9 @@ class ServerSettings:
 
     # ``wsgi.errors`` of each request.
     errors: TextIO = dataclasses.field(default_factory=lambda: sys.stderr)
+
+    # Called around each request; None costs nothing.
+    hooks: RequestHooks | None = None
 
     access_log: AccessLog = dataclasses.field(default_factory=NoAccessLog)
     logger: logging.Logger = dataclasses.field(

@@ -130,7 +130,7 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
             watch(request, None)
             exchange.release()
             self.traffic.end()
-            self.settings.access_log.write(exchange, perf_counter() - started)
+            self.settings.access_log.write(exchange, request, perf_counter() - started)
 
     def _environ(self, request: web.BaseRequest) -> Environ:
         protocol = request.protocol
@@ -211,14 +211,15 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
             logger.info("%s %s: %s", request.method, target, error)
 
     async def _run(self, request: web.BaseRequest, exchange: Exchange) -> None:
-        environ = exchange.environ
+        environ, hooks = exchange.environ, self.settings.hooks
+        run = exchange.run if hooks is None else functools.partial(hooks.run, exchange, request)
         if self.settings.script_name:
             mount(environ, self.settings.script_name)
         if self._router is not None and (
             self._router.place(environ, "wsgi.websocket" in environ) is Place.LOOP
         ):
             environ["wsgi.input"] = _body(request, exchange, self.settings.body_timeout)
-            await _bridge.run(exchange.run)
+            await _bridge.run(run)
         else:
             if self._router is not None:
                 environ["flask_aiohttp.learn"] = functools.partial(
@@ -228,7 +229,7 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
             environ["wsgi.input"] = await _body_for_thread(request, exchange, timeout)
             pool = cast("ThreadPool", self._pool)
             exchange.on_loop = pool.post
-            await pool.run(exchange.run)
+            await pool.run(run)
 
 
 def _is_being_cancelled() -> bool:

@@ -6,28 +6,33 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from aiohttp import web
 from gunicorn.glogging import Logger
 
 from flask_aiohttp._exchange import Exchange
 from flask_aiohttp._settings import AccessLog, NoAccessLog
 
+from ._message import Headers, Request, Response, headers_of, variable
+
 __all__ = ("GunicornAccessLog", "access_log")
 
 
 @dataclass(frozen=True)
-class _Response:
-    """As much of ``gunicorn.http.wsgi.Response`` as ``Logger.access()`` looks at."""
+class _NativeRequest:
+    """As much of ``gunicorn.http.message.Request`` as ``Logger.access()`` looks at."""
 
-    status: str
-    headers: list[tuple[str, str]]
-    sent: int
+    headers: Headers
 
 
 @dataclass(frozen=True)
-class _Request:
-    """As much of ``gunicorn.http.message.Request`` as ``Logger.access()`` looks at."""
+class _NativeResponse:
+    """As much of ``gunicorn.http.wsgi.Response`` as ``Logger.access()`` looks at."""
 
-    headers: list[tuple[str, str]]
+    status: str
+    headers: Headers
+
+    # Bytes of the body; None if they were not counted, which is logged as "-".
+    sent: int | None
 
 
 class GunicornAccessLog:
@@ -40,20 +45,43 @@ class GunicornAccessLog:
     def __init__(self, log: Any) -> None:
         self._log = log
 
-    def write(self, exchange: Exchange, seconds: float) -> None:
+    def write(self, exchange: Exchange, request: web.BaseRequest, seconds: float) -> None:
         """Write one line, or whatever the logger makes of it."""
-        head = exchange.pending.head
-        request_headers = [
-            (name[5:].replace("_", "-"), value)
-            for name, value in exchange.environ.items()
-            if name.startswith("HTTP_")
-        ]
+        message = exchange.message or Request(request, exchange)
         self._log.access(
-            _Response(exchange.status, head.headers if head else [], exchange.sent),
-            _Request(request_headers),
-            exchange.environ,
+            Response(exchange, in_log=True), message, exchange.environ, timedelta(seconds=seconds)
+        )
+
+    def write_native(
+        self, request: web.BaseRequest, response: web.StreamResponse, seconds: float
+    ) -> None:
+        """Write one line about a request to a native aiohttp route."""
+        message = _NativeRequest(headers_of(request))
+        self._log.access(
+            _NativeResponse(
+                f"{response.status} {response.reason or ''}",
+                list(response.headers.items()),
+                0 if request.method == "HEAD" else response.content_length,
+            ),
+            message,
+            _environ(request, message.headers),
             timedelta(seconds=seconds),
         )
+
+
+def _environ(request: web.BaseRequest, headers: Headers) -> dict[str, Any]:
+    """Return as much of an environ as ``Logger.access()`` looks at."""
+    peer = request.protocol.peername
+    return {
+        "REQUEST_METHOD": request.method,
+        "RAW_URI": request.raw_path,
+        "SERVER_PROTOCOL": f"HTTP/{request.version.major}.{request.version.minor}",
+        "PATH_INFO": request.path,
+        "QUERY_STRING": request.query_string,
+        "REMOTE_ADDR": peer[0] if isinstance(peer, tuple) else "",
+        "wsgi.url_scheme": request.scheme,
+        **{variable(name): value for name, value in headers},
+    }
 
 
 def access_log(log: Any) -> AccessLog:

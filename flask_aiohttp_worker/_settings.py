@@ -11,6 +11,7 @@ from gunicorn.http.wsgi import WSGIErrorsWrapper
 from flask_aiohttp._settings import ServerSettings
 
 from ._access import access_log
+from ._hooks import request_hooks
 
 __all__ = ("from_gunicorn",)
 
@@ -20,13 +21,9 @@ _MAX_FIELDS = 32768
 _MAX_FIELD = 8190
 
 
-def from_gunicorn(cfg: Any, log: Any) -> ServerSettings:
-    """Return the settings that *cfg* asks for.
-
-    Args:
-        cfg: ``gunicorn.config.Config``.
-        log: The worker's ``gunicorn.glogging.Logger``.
-    """
+def from_gunicorn(worker: Any) -> ServerSettings:
+    """Return the settings that the configuration of a gunicorn *worker* asks for."""
+    cfg, log = worker.cfg, worker.log
     defaults = ServerSettings()
     return ServerSettings(
         # gunicorn's default of 1 is no wish: nobody wants one thread for all sync views.
@@ -44,6 +41,7 @@ def from_gunicorn(cfg: Any, log: Any) -> ServerSettings:
         server=SERVER,
         software=SERVER_SOFTWARE,
         errors=WSGIErrorsWrapper(cfg),
+        hooks=request_hooks(worker),
         access_log=access_log(log),
         logger=log,
     )

@@ -104,7 +104,11 @@ def _about_logs() -> Iterator[tuple[Who, str, str]]:
     gunicorn, worker = Who.GUNICORN, Who.WORKER
     yield gunicorn, "errorlog loglevel", "All that this project says goes to this log too."
     yield gunicorn, "capture_output enable_stdio_inheritance", "Done before the fork."
-    yield worker, "accesslog", "One line for each request, websockets at their end."
+    yield (
+        worker,
+        "accesslog",
+        "A line for each request, websockets at their end, native routes too.",
+    )
     yield worker, "access_log_format", "Every atom; bytes are those of the body."
     yield worker, "logger_class", "Its own ``access()`` is called."
     yield worker, "logconfig logconfig_dict logconfig_json", "Turn the access log on as well."
@@ -123,7 +127,7 @@ def _about_hooks() -> Iterator[tuple[Who, str, str]]:
     yield Who.BASE, "post_worker_init", "Called in the worker, before its loop runs."
     yield worker, "worker_int", "Called once, in the main thread."
     yield worker, "worker_abort", "Called also where the loop is blocked."
-    yield Who.NOBODY, "pre_request post_request", "not called yet: use Flask's hooks"
+    yield worker, "pre_request post_request", "Called where the request runs, websockets included."
 
 
 def _about_tls() -> Iterator[tuple[Who, str, str]]:

@@ -162,7 +162,7 @@ class Worker(base.Worker):
         self._starting = asyncio.current_task()
         self._look()  # it may have been told to go meanwhile
         try:
-            settings = from_gunicorn(self.cfg, self.log)
+            settings = from_gunicorn(self)
             self._server = server = Server(await as_aiohttp_application(self.wsgi), settings)
             server.traffic.limit = self.max_requests
             server.traffic.limit_reached = self._limit_reached

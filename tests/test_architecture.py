@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 LADDER: tuple[tuple[str, ...], ...] = (
     ("__init__",),
     ("extension", "testing", "_client_websocket", "_in_process"),
-    ("_devserver", "_server", "_service", "_fallback"),
+    ("_devserver", "_server", "_service", "_fallback", "_native_log"),
     ("handler", "helper", "rooms"),
     (
         *("_exchange", "_client", "_protocol", "_websocket", "_writer", "_body_input"),
@@ -33,12 +33,16 @@ LADDER: tuple[tuple[str, ...], ...] = (
 WORKER_USES = {
     "flask_aiohttp.AioHTTP",
     "flask_aiohttp.InvalidApplication",
+    "flask_aiohttp._environ.Environ",
     "flask_aiohttp._exchange.Exchange",
+    "flask_aiohttp._exchange.NO_STATUS",
     "flask_aiohttp._loops",
     "flask_aiohttp._server.Server",
     "flask_aiohttp._settings.AccessLog",
     "flask_aiohttp._settings.NoAccessLog",
     "flask_aiohttp._settings.ServerSettings",
+    "flask_aiohttp._start_response.Framing",
+    "flask_aiohttp._start_response.Phase",
 }
 
 

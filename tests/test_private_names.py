@@ -21,6 +21,9 @@ from aiohttp import StreamReader, http_parser, http_websocket, web
 from flask import globals as flask_globals
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
+from gunicorn.http.message import Message
+from gunicorn.http.message import Request as GunicornRequest
+from gunicorn.http.wsgi import Response as GunicornResponse
 from gunicorn.http.wsgi import WSGIErrorsWrapper
 from gunicorn.sock import ssl_context
 from gunicorn.workers import base
@@ -36,6 +39,7 @@ from flask_aiohttp._websocket import WebSocket
 from flask_aiohttp._writer import SentResponse
 from flask_aiohttp.testing import FlaskAioHTTPClient, TestServer
 from flask_aiohttp_worker import Worker
+from flask_aiohttp_worker._message import Request, Response
 
 ROOT = Path(__file__).parent.parent
 SOURCES = [
@@ -197,6 +201,38 @@ def test_gunicorn_is_called_with_what_it_takes() -> None:
     parameters = list(inspect.signature(Logger.access).parameters)
     assert ["self", "resp", "req", "environ", "request_time"] == parameters
     assert hasattr(Logger, "access_log_enabled")
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "internal"),
+    [
+        (
+            Request,
+            (GunicornRequest, Message),
+            "cfg get_data limit_request_field_size limit_request_fields limit_request_line "
+            "max_buffer_headers must_close parse parse_headers parse_request_line "
+            "proxy_protocol_access_check read_bytes read_into read_line req_number "
+            "set_body_reader unreader",
+        ),
+        (
+            Response,
+            (GunicornResponse,),
+            "can_sendfile cfg close default_headers is_chunked must_close process_headers req "
+            "send_headers sendfile sock start_response upgrade version write write_file",
+        ),
+    ],
+)
+def test_gunicorns_hooks_are_given_what_they_know(
+    ours: type, theirs: tuple[type, ...], internal: str
+) -> None:
+    """Requests and answers have what gunicorn's have, but for what only reads and writes them."""
+
+    def public_names(*classes: type) -> set[str]:
+        found = set_on_self("".join(map(inspect.getsource, classes)))
+        found |= {name for cls in classes for name in vars(cls)}
+        return {name for name in found if not name.startswith("_")}
+
+    assert set(internal.split()) == public_names(*theirs) - public_names(ours)
 
 
 @pytest.mark.parametrize("cls", SUBCLASSES)

@@ -76,8 +76,6 @@ CHANGED = {
     "header_map": "refuse",
     "proxy_protocol": "v1",
     "proxy_allow_ips": "10.0.0.1",
-    "pre_request": lambda worker, request: None,
-    "post_request": lambda worker, request, environ, response: None,
 }
 
 

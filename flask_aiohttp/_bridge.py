@@ -22,15 +22,24 @@ How a wait travels::
 from __future__ import annotations
 
 import asyncio
+import gc
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 from contextvars import Context, copy_context
 from threading import local
 from typing import Any, Final, TypeVar, cast
 
 from greenlet import getcurrent, greenlet
 
-__all__ = ("Carrier", "current_carrier", "exit_as_error", "run", "run_in")
+__all__ = (
+    "Carrier",
+    "await_chain",
+    "current_carrier",
+    "exit_as_error",
+    "run",
+    "run_in",
+    "waiting",
+)
 
 T = TypeVar("T")
 
@@ -75,6 +84,21 @@ class Carrier(greenlet):
         # The task in whose steps this carrier runs; only in those may it wait.
         self.task: asyncio.Task[Any] | None = None
 
+    def frames(self) -> list[types.FrameType]:
+        """Return where the function waits, innermost last; nothing while it runs or is done.
+
+        The coroutine that it waits for stands beside the greenlet's stack, and comes last.
+        """
+        found: list[types.FrameType] = []
+        awaited: Any = None
+        frame = getattr(self.waiter, "gr_frame", None)
+        while frame is not None:
+            if awaited is None and frame.f_code is Carrier.wait.__code__:
+                awaited = frame.f_locals["coroutine"]
+            found.append(frame)
+            frame = frame.f_back
+        return [*reversed(found), *await_chain(awaited)]
+
     def wait(self, awaitable: Awaitable[T]) -> T:
         """Suspend the calling greenlet until *awaitable* is done, and return its result.
 
@@ -100,6 +124,29 @@ class Carrier(greenlet):
                     future = coroutine.send(value)
         except StopIteration as stop:
             return cast("T", stop.value)
+
+
+def waiting() -> dict[asyncio.Task[Any] | None, Carrier]:
+    """Return the carriers that wait, by their tasks.
+
+    Nobody keeps a list of them: they are looked for among all objects, which takes a moment.
+    """
+    # Not isinstance(): that asks a proxy, such as Flask's, for the class of what it stands for.
+    carriers = [each for each in gc.get_objects() if type(each) is Carrier]
+    return {carrier.task: carrier for carrier in carriers if carrier.waiter is not None}
+
+
+def await_chain(awaitable: Any) -> Iterator[types.FrameType]:
+    """Yield the frames of a suspended coroutine and of what it awaits, outermost first."""
+    while awaitable is not None:
+        for kind, awaits in (("cr", "cr_await"), ("gi", "gi_yieldfrom"), ("ag", "ag_await")):
+            frame = getattr(awaitable, f"{kind}_frame", None)
+            if frame is not None:
+                yield frame
+                awaitable = getattr(awaitable, awaits)
+                break
+        else:
+            return
 
 
 def _carry() -> None:

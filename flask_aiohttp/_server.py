@@ -13,12 +13,14 @@ from typing import Any, TypeAlias
 
 from aiohttp import WSCloseCode, web
 
+from ._activity import Activity
 from ._fallback import Fallback
 from ._native_log import native_log_options
 from ._protocol import Protocol
 from ._service import SERVICE
 from ._settings import ServerSettings
 from ._traffic import Traffic
+from ._watch import Watch
 
 __all__ = ("Server",)
 
@@ -53,6 +55,13 @@ class Server:
         self.service = application.get(SERVICE)
         self.traffic = self.service.handler.traffic if self.service else Traffic()
         self._application = application
+
+        # What it is busy with, and who watches that while it serves.
+        handler = self.service.handler if self.service else None
+        self.activity = Activity(
+            asyncio.get_running_loop(), self.traffic, lambda: handler.pool if handler else None
+        )
+        self._watch: Watch | None = None
 
         # Set when a stop must not wait any longer.
         self._hurry = asyncio.Event()
@@ -104,6 +113,9 @@ class Server:
         self.traffic.closing = False
         if not self._plain and (server := self._runner.server) is not None:
             server.request_handler = self._counted(server.request_handler)
+        settings = self.service.handler.settings if self.service else self.settings
+        self._watch = Watch(self.activity, settings)
+        self._watch.start()
 
     def _counted(self, handle: Handler) -> Handler:
         """Return *handle*, with native requests counted too, so that a stop waits for them."""
@@ -167,6 +179,8 @@ class Server:
             await self._wait(self.service.tasks_ended(), deadline)
             self.service.deadline = loop.time()
         await self._run_last_hooks(started + self.settings.graceful_timeout)
+        if self._watch is not None:
+            self._watch.stop()
 
     async def _run_last_hooks(self, deadline: float) -> None:
         """Clean up, but not for ever: outside of a stop nothing kills a worker that hangs."""

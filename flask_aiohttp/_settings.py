@@ -105,6 +105,11 @@ class ServerSettings:
     rooms_prefix: str | None = None
     rooms_backlog: int = 1024 * 1024
 
+    # Seconds for which the loop may stand still, and a sync view take, before the log says where; 0
+    # says nothing.
+    slow_loop: float = 0.5
+    slow_request: float = 0.0
+
     # Where the application is mounted: SCRIPT_NAME of each request.
     script_name: str = ""
 
@@ -162,6 +167,10 @@ def _seconds(name: str, value: Any) -> float:
     return seconds
 
 
+def _seconds_or_off(name: str, value: Any) -> float:
+    return 0.0 if type(value) in (int, float, str) and value in (0, "0") else _seconds(name, value)
+
+
 def _boolean(name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise InvalidSetting(name, value, "True or False")
@@ -183,6 +192,8 @@ _CONFIG: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "AIOHTTP_HEAD_TIMEOUT": ("head_timeout", _seconds),
     "AIOHTTP_BODY_TIMEOUT": ("body_timeout", _seconds),
     "AIOHTTP_SEND_TIMEOUT": ("send_timeout", _seconds),
+    "AIOHTTP_SLOW_LOOP": ("slow_loop", _seconds_or_off),
+    "AIOHTTP_SLOW_REQUEST": ("slow_request", _seconds_or_off),
     "AIOHTTP_CANCEL_ON_DISCONNECT": ("cancel_on_disconnect", _boolean),
     "AIOHTTP_ROOMS_BACKLOG": ("rooms_backlog", _whole_number),
     "AIOHTTP_WEBSOCKET_ORIGINS": ("websocket_origins", _origins),

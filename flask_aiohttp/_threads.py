@@ -21,15 +21,22 @@ from typing import Any, TypeVar, cast
 from . import _bridge
 from ._crossing import WaitContext, wait_on
 
-__all__ = ("ThreadPool", "Work", "current_work")
+__all__ = ("PoolThread", "ThreadPool", "Work", "current_work")
 
 T = TypeVar("T")
 
 
-class _Current(threading.local):
-    """What the calling thread works on; None outside the pool."""
+class PoolThread(threading.Thread):
+    """A thread of a pool, and what it works on."""
 
+    # None while it is idle. Others may read it at any time.
     work: Work | None = None
+
+
+class _Current(threading.local):
+    """The calling thread, if it belongs to a pool."""
+
+    thread: PoolThread | None = None
 
 
 _current = _Current()
@@ -37,7 +44,8 @@ _current = _Current()
 
 def current_work() -> Work | None:
     """Return the work that the calling pool thread does, or None in any other thread."""
-    return _current.work
+    thread = _current.thread
+    return None if thread is None else thread.work
 
 
 class Work:
@@ -133,10 +141,15 @@ class ThreadPool:
         self.loop = asyncio.get_running_loop()
         self.size = size
         self.name = name
-        self.threads: list[threading.Thread] = []
+        self.threads: list[PoolThread] = []
 
         # Work given to the threads and not yet reported done.
         self.pending = 0
+
+        # While no thread is free: one piece of work that waits, and the loop's time at which it
+        # came. The queue is served in order, so when it has begun all before it have.
+        self._probe: Work | None = None
+        self._probe_came = 0.0
 
         self._queue: SimpleQueue[Work | None] = SimpleQueue()
 
@@ -153,8 +166,11 @@ class ThreadPool:
         wait; the thread is not waited for.
         """
         work = Work(self, function, context or copy_context())
-        if self.pending >= len(self.threads) < self.size:
-            self._start_thread()
+        if self.pending >= len(self.threads):
+            if len(self.threads) < self.size:
+                self._start_thread()
+            elif not self._probe_waits():
+                self._probe, self._probe_came = work, self.loop.time()
         self.pending += 1
         self._queue.put(work)
         try:
@@ -168,6 +184,23 @@ class ThreadPool:
             finally:
                 work.error = None
         return cast("T", work.result)
+
+    @property
+    def waiting(self) -> int:
+        """How many pieces of work no thread has taken yet."""
+        return self._queue.qsize()
+
+    def waited(self) -> float:
+        """Return for how many seconds, at least, the first in the queue has waited."""
+        return self.loop.time() - self._probe_came if self._probe_waits() else 0.0
+
+    def _probe_waits(self) -> bool:
+        probe = self._probe
+        if probe is not None and (
+            probe.future.done() or any(thread.work is probe for thread in self.threads)
+        ):
+            self._probe = probe = None
+        return probe is not None
 
     def post(self, callback: Callable[..., object], *args: Any) -> None:
         """Have the loop call *callback* soon, from any thread, in order for each thread."""
@@ -202,18 +235,17 @@ class ThreadPool:
                 )
 
     def _start_thread(self) -> None:
-        thread = threading.Thread(
-            target=self._work, name=f"{self.name}-{len(self.threads)}", daemon=True
-        )
+        thread = PoolThread(target=self._work, name=f"{self.name}-{len(self.threads)}", daemon=True)
         thread.start()
         self.threads.append(thread)
 
     def _work(self) -> None:
+        thread = _current.thread = cast("PoolThread", threading.current_thread())
         while True:
             work = self._queue.get()
             if work is None:
                 return
-            _current.work = work
+            thread.work = work
             context, function = work.context, work.function
             try:
                 if not work.cancelled:  # else nobody wants it any more
@@ -222,7 +254,7 @@ class ThreadPool:
                 work.error = _bridge.exit_as_error(error)
             except BaseException as error:
                 work.error = error
-            work.function = work.context = _current.work = None
+            work.function = work.context = thread.work = None
             try:
                 self.post(self._done, work)
             except RuntimeError:  # the loop is closed, nobody wants the result
@@ -237,7 +269,7 @@ class ThreadPool:
 
 def _forget() -> None:
     """In a child forked by a pool thread, that thread's loop does not run."""
-    _current.work = None
+    _current.thread = None
 
 
 os.register_at_fork(after_in_child=_forget)

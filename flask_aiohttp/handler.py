@@ -54,6 +54,9 @@ class WSGIHandlerBase(abc.ABC):
 
         self.traffic = Traffic()
 
+        # The threads for sync views, while there are any.
+        self.pool: ThreadPool | None = None
+
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Serve one request."""
         return await self.handle_request(request)
@@ -81,16 +84,15 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
         super().__init__(wsgi)
 
         # Made by start().
-        self._pool: ThreadPool | None = None
         self._router: Router | None = None
         self._http: Environ = {}
         self._https: Environ = {}
 
     async def start(self) -> None:
         """Start the thread pool and read the routes, on the loop that will serve."""
-        if self._pool is not None:
+        if self.pool is not None:
             return
-        self._pool = ThreadPool(self.settings.threads)
+        self.pool = ThreadPool(self.settings.threads)
         self._router = self._make_router()
         self._http = _base_environ(self.settings, "http")
         self._https = _base_environ(self.settings, "https")
@@ -110,13 +112,13 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
 
     async def stop(self) -> None:
         """Let the threads end, and do not wait for those that are busy."""
-        if self._pool is not None:
-            self._pool.stop()
-            self._pool = None
+        if self.pool is not None:
+            self.pool.stop()
+            self.pool = None
 
     async def handle_request(self, request: web.BaseRequest) -> web.StreamResponse:
         """Serve one request, to the end of its answer or of its websocket."""
-        if self._pool is None:
+        if self.pool is None:
             await self.start()
         started = perf_counter()
         environ = self._environ(request)
@@ -227,7 +229,7 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
                 )
             timeout = self.settings.body_timeout
             environ["wsgi.input"] = await _body_for_thread(request, exchange, timeout)
-            pool = cast("ThreadPool", self._pool)
+            pool = cast("ThreadPool", self.pool)
             exchange.on_loop = pool.post
             await pool.run(run)
 

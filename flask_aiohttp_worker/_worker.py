@@ -10,25 +10,27 @@ Rule 4: the heartbeat goes on until the last request has ended.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import sys
 import threading
-import traceback
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
+from weakref import WeakSet
 
 from gunicorn.errors import AppImportError
 from gunicorn.sock import ssl_context
 from gunicorn.workers import base
-from setproctitle import setproctitle
 
 from flask_aiohttp import InvalidApplication, _loops
 from flask_aiohttp._server import Server
 
 from ._application import WHAT_TO_NAME, as_aiohttp_application, check_application
 from ._check import describe, refusals
+from ._last_words import last_words
 from ._settings import from_gunicorn
+from ._status import Status
 
 __all__ = ("Worker",)
 
@@ -38,6 +40,8 @@ _QUICK_STOP = 1.0
 
 class Worker(base.Worker):
     """A gunicorn worker that serves Flask, WSGI and aiohttp applications on one asyncio loop."""
+
+    _living: ClassVar[WeakSet[Worker]] = WeakSet()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -58,8 +62,11 @@ class Worker(base.Worker):
         # True once a quick stop has taken too long.
         self._time_is_up = False
 
-        # What the process is called at the moment.
-        self._title = ""
+        # Told by statsd from the other workers that live: this runs in the master, which forgets a
+        # worker when it has ended.
+        taken = {worker.number for worker in Worker._living}
+        self.number: int = next(number for number in itertools.count(1) if number not in taken)
+        Worker._living.add(self)
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
@@ -132,13 +139,16 @@ class Worker(base.Worker):
     def handle_abort(self, sig: int, frame: FrameType | None) -> None:
         """SIGABRT: the master has had no heartbeat; say where the loop stands, and leave."""
         self.aborted = True
-        stack = "".join(traceback.format_stack(frame))
-        self.log.critical(
-            "Worker timeout (pid:%s), the event loop is blocked at\n%s", self.pid, stack
-        )
         self.alive = False
-        self.cfg.worker_abort(self)
-        self._break_out(1)
+        activity = self._server.activity if self._server is not None and self.booted else None
+        last_words(self.log, self.pid, frame, activity)
+        if self._loop is not None:
+            # Its tasks end with the process: of each, asyncio would say that it was pending.
+            self._loop.set_exception_handler(lambda *_: None)
+        try:
+            self.cfg.worker_abort(self)
+        finally:
+            self._break_out(1)
 
     def run(self) -> None:
         """Serve until told to stop; the worker's process ends when this returns."""
@@ -179,28 +189,33 @@ class Worker(base.Worker):
             await server.listen(listener.sock, ssl_context=context, backlog=self.cfg.backlog)
         self.booted = True
 
-        heartbeat = asyncio.create_task(self._beat(server), name="heartbeat")
+        status = Status(server, name=self.cfg.proc_name, log=self.log, number=self.number)
+        heartbeat = asyncio.create_task(self._beat(status), name="heartbeat")
         stopped = asyncio.create_task(self._stop.wait(), name="wait for the stop")
         self._look()
         await asyncio.wait({heartbeat, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        self._show(server)
+        status.show(draining=True)
         await server.stop(self._drain_timeout())
         loop.remove_reader(self.PIPE[0])
         if heartbeat.done():  # it never ends by itself: let its error be seen
             heartbeat.result()
         heartbeat.cancel()
         stopped.cancel()
+        status.end()
 
-    async def _beat(self, server: Server) -> None:
+    async def _beat(self, status: Status) -> None:
         """Tell the master that the loop turns, and look whether the master is still there."""
         period = min(1.0, self.cfg.timeout / 4) if self.cfg.timeout else 1.0
+        clock = asyncio.get_running_loop().time
+        due = clock()
         while True:
             self.notify()
             if self.ppid != os.getppid():
                 self.log.info("Parent changed, shutting down: %s", self)
                 self.alive = False
                 self._look()
-            self._show(server)
+            status.show(draining=not self.alive, lag=max(0.0, clock() - due))
+            due = clock() + period
             await asyncio.sleep(period)
 
     def _drain_timeout(self) -> float:
@@ -241,19 +256,6 @@ class Worker(base.Worker):
             # Once: a second cancellation would break into what the first one cleans up.
             self._starting.cancel()
             self._starting = None
-
-    def _show(self, server: Server) -> None:
-        """Say in the process's title what the worker is doing."""
-        traffic = server.traffic
-        sockets = len(traffic.websockets)
-        doing = [f"{len(traffic.in_flight) - sockets} requests", f"{sockets} websockets"]
-        if not self.alive:
-            doing.append("draining")
-        title = f"gunicorn: worker [{self.cfg.proc_name}] {', '.join(doing)}"
-        # On macOS it crashes after a fork (https://github.com/benoitc/gunicorn/issues/3021).
-        if title != self._title and sys.platform != "darwin":
-            setproctitle(title)
-            self._title = title
 
 
 def _new_loop(kind: str) -> asyncio.AbstractEventLoop:

@@ -22,8 +22,10 @@ LADDER: tuple[tuple[str, ...], ...] = (
         *("_head_timer",),
         *("_disconnected", "_file_wrapper", "_held_body", "_sse", "_routing", "_settings"),
         *("_traffic", "util", "_lifespan", "_state", "_tasks"),
+        *("_activity", "_dump", "_pool_watch", "_watch"),
     ),
     ("_waiting", "_background", "_threads", "_crossing", "_loops"),
+    ("_stacks", "_seldom"),
     ("_bridge", "_environ", "_start_response"),
     ("exceptions",),
 )
@@ -34,6 +36,8 @@ WORKER_USES = {
     "flask_aiohttp.AioHTTP",
     "flask_aiohttp.InvalidApplication",
     "flask_aiohttp._environ.Environ",
+    "flask_aiohttp._activity.Activity",
+    "flask_aiohttp._dump.dump",
     "flask_aiohttp._exchange.Exchange",
     "flask_aiohttp._exchange.NO_STATUS",
     "flask_aiohttp._loops",
@@ -43,6 +47,8 @@ WORKER_USES = {
     "flask_aiohttp._settings.ServerSettings",
     "flask_aiohttp._start_response.Framing",
     "flask_aiohttp._start_response.Phase",
+    "flask_aiohttp._stacks.frames_from",
+    "flask_aiohttp._stacks.stack",
 }
 
 
@@ -149,7 +155,7 @@ def test_the_extension_knows_nothing_of_gunicorn() -> None:
     ("library", "only"),
     [
         ("greenlet", {"flask_aiohttp._bridge"}),
-        ("setproctitle", {"flask_aiohttp_worker._worker"}),
+        ("setproctitle", {"flask_aiohttp_worker._status"}),
         ("uvloop", {"flask_aiohttp_worker._worker"}),
         ("click", {"flask_aiohttp._devserver"}),
         ("redis", set()),

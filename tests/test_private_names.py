@@ -49,10 +49,13 @@ SOURCES = [
 ]
 
 # Names with an underscore that are taken from elsewhere. The reloader is pinned below; the others
-# are documented by those who have them.
+# are documented by those who have them (Python's two in the documentation of sys).
 PRIVATE_IMPORTS = {"werkzeug._reloader", "_typeshed.WriteableBuffer"}
 PRIVATE_METHODS = {"_create_connection", "_make_runner"}  # abstract, meant to be overridden
-PRIVATE_ATTRIBUTES = {"_get_args_for_reloading", "_get_current_object"}
+PRIVATE_ATTRIBUTES = {
+    *("_get_args_for_reloading", "_get_current_object"),
+    *("_current_frames", "_getframe"),
+}
 # Nothing else tells when a request's head begins and ends.
 PRIVATE_ATTRIBUTES |= {"_request_count", "_waiter"}
 

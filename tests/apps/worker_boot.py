@@ -60,3 +60,12 @@ def close_other():
 @failing_aio.on_shutdown
 async def close():
     raise RuntimeError("cannot close")
+
+
+blocking_at_the_start = Flask("blocking_at_the_start")
+
+
+@AioHTTP(blocking_at_the_start).on_startup
+def block_the_start():
+    print("blocking the start", flush=True)
+    time.sleep(60)

@@ -8,88 +8,52 @@ Rule 3: what a client sends cannot pass for what the server says: a header never
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 from urllib.parse import unquote_to_bytes
 
-from .exceptions import InvalidApplication
+from ._policy import Names, RequestRefused, scheme_of
 
-__all__ = ("Environ", "build_environ", "is_websocket_upgrade", "mount", "split_target")
+__all__ = (
+    "Environ",
+    "Reading",
+    "build_environ",
+    "connection_environ",
+    "is_reusable",
+    "is_websocket_upgrade",
+    "mount",
+    "split_target",
+)
 
 Environ: TypeAlias = dict[str, Any]
 
-# Names of request headers as the environ spells them, for those seen before. Clients choose the
-# names, so the table is bounded.
-_variables: dict[bytes, str | None] = {
-    b"Content-Type": "CONTENT_TYPE",
-    b"Content-Length": "CONTENT_LENGTH",
-}
-_MAX_VARIABLES = 1024
 
-
-def _variable(name: bytes) -> str | None:
-    """Return the environ's name for the header *name*, or None for a header to be dropped."""
-    upper = name.upper()
-    if b"_" in name or upper == b"PROXY":
-        # "X_Forwarded_For" would land in the variable of "X-Forwarded-For" (gunicorn's
-        # header_map=drop), and HTTP_PROXY is taken for a setting (https://httpoxy.org).
-        variable = None
-    elif upper in (b"CONTENT-TYPE", b"CONTENT-LENGTH"):
-        variable = upper.decode("latin-1").replace("-", "_")
-    else:
-        variable = "HTTP_" + upper.decode("latin-1").replace("-", "_")
-    if len(_variables) < _MAX_VARIABLES:
-        _variables[name] = variable
-    return variable
-
-
-def build_environ(
-    base: Mapping[str, Any],
-    *,
-    method: str,
-    target: str,
-    version: tuple[int, int],
-    headers: Iterable[tuple[bytes, bytes]],
-    peer: object,
-    server: object,
-) -> Environ:
-    """Return a new environ for one request.
+class Reading:
+    """How the requests of one connection are read.
 
     Args:
-        base: What is the same for every request of this server, ``wsgi.url_scheme`` included.
-        target: The request target as it was sent, in latin-1 (RFC 9112, section 3.2).
-        headers: Name and value of each header line, as they were sent.
+        environ: The part of the environ that is the same for each of them.
+        names: What their headers are called.
+    """
+
+    __slots__ = ("environ", "names")
+
+    def __init__(self, environ: Environ, names: Names) -> None:
+        self.environ = environ
+        self.names = names
+
+
+def connection_environ(base: Mapping[str, Any], peer: object, server: object) -> Environ:
+    """Return what is the same for every request of one connection.
+
+    Args:
+        base: What is the same for every request of this server, ``wsgi.url_scheme`` and
+            ``SCRIPT_NAME`` included.
         peer: The client's address as ``socket.getpeername()`` gives it; for a Unix socket
             ``""`` or None.
         server: The server's own address as ``socket.getsockname()`` gives it.
     """
     environ = dict(base)
-    path, query = split_target(target)
-
-    environ["REQUEST_METHOD"] = method
-    environ["SERVER_PROTOCOL"] = (
-        "HTTP/1.1" if version == (1, 1) else f"HTTP/{version[0]}.{version[1]}"
-    )
-    environ["RAW_URI"] = environ["REQUEST_URI"] = target
-    environ["QUERY_STRING"] = query
-    environ["SCRIPT_NAME"] = ""
-    if "%" in path:
-        path = unquote_to_bytes(path.encode("latin-1")).decode("latin-1")
-    environ["PATH_INFO"] = path
-
-    for name, value in headers:
-        try:
-            variable = _variables[name]
-        except KeyError:
-            variable = _variable(name)
-        if variable is None:
-            continue
-        text = value.decode("latin-1")
-        if variable in environ:
-            # RFC 9110, section 5.3: repeated lines are one list, joined by commas.
-            text = f"{environ[variable]},{text}"
-        environ[variable] = text
-
     if isinstance(peer, tuple):
         environ["REMOTE_ADDR"] = peer[0]
         environ["REMOTE_PORT"] = str(peer[1])
@@ -98,29 +62,85 @@ def build_environ(
     if isinstance(server, tuple):
         environ["SERVER_NAME"] = server[0]
         environ["SERVER_PORT"] = str(server[1])
-    else:
+    return environ
+
+
+def build_environ(
+    reading: Reading,
+    *,
+    method: str,
+    target: str,
+    version: tuple[int, int],
+    headers: Sequence[tuple[bytes, bytes]],
+) -> Environ:
+    """Return a new environ for one request.
+
+    Args:
+        reading: What is known of its connection.
+        target: The request target as it was sent, in latin-1 (RFC 9112, section 3.2).
+        headers: Name and value of each header line, as they were sent.
+
+    Raises:
+        RequestRefused: A header cannot be told from another one, or contradicts it.
+    """
+    environ, names = reading.environ.copy(), reading.names
+    path, query = split_target(target)
+
+    environ["REQUEST_METHOD"] = method
+    environ["SERVER_PROTOCOL"] = (
+        "HTTP/1.1" if version == (1, 1) else f"HTTP/{version[0]}.{version[1]}"
+    )
+    environ["RAW_URI"] = environ["REQUEST_URI"] = target
+    environ["QUERY_STRING"] = query
+    if "%" in path:
+        path = unquote_to_bytes(path.encode("latin-1")).decode("latin-1")
+    environ["PATH_INFO"] = path
+
+    for name, value in headers:
+        variable = names[name]
+        if variable is None:
+            continue
+        text = value.decode("latin-1")
+        if variable in environ:
+            # RFC 9110, section 5.3: repeated lines are one list, joined by commas.
+            text = f"{environ[variable]},{text}"
+        environ[variable] = text
+
+    for variable in names.schemes:
+        if variable in environ:
+            environ["wsgi.url_scheme"] = scheme_of(names, headers)
+            break
+    if names.may_mount and "HTTP_SCRIPT_NAME" in environ:
+        environ["SCRIPT_NAME"] = _mount_point(headers, environ["SCRIPT_NAME"])
+    if "SERVER_NAME" not in environ:
         environ["SERVER_NAME"], environ["SERVER_PORT"] = _server_from_host(environ)
     return environ
 
 
-def mount(environ: Environ, script_name: str) -> None:
-    """Say that the application is mounted at *script_name*, for example ``"/shop"``.
+def mount(environ: Environ) -> None:
+    """Take SCRIPT_NAME, for example ``"/shop"``, off the path.
 
     Raises:
-        InvalidApplication: The request's path is not below it.
+        RequestRefused: The path is not below it.
     """
-    script_name = script_name.rstrip("/")
+    script_name = environ["SCRIPT_NAME"] = environ["SCRIPT_NAME"].rstrip("/")
     if not script_name:
         return
     path = environ["PATH_INFO"]
     below = path[len(script_name) :]
     if not path.startswith(script_name) or below[:1] not in ("", "/"):
-        raise InvalidApplication(
+        raise RequestRefused(
+            "500 Internal Server Error",
             f"the request's path {path!r} is not below SCRIPT_NAME {script_name!r}: "
-            "correct the variable, or the proxy's mapping of paths"
+            "correct the variable, or the proxy's mapping of paths",
         )
-    environ["SCRIPT_NAME"] = script_name
     environ["PATH_INFO"] = below
+
+
+def _mount_point(headers: Sequence[tuple[bytes, bytes]], default: str) -> str:
+    """Return SCRIPT_NAME as a trusted proxy sends it, spelled exactly so; without it *default*."""
+    sent = [value for name, value in headers if name.upper() == b"SCRIPT_NAME"]
+    return sent[-1].decode("latin-1") if sent else default
 
 
 def _server_from_host(environ: Environ) -> tuple[str, str]:
@@ -149,6 +169,15 @@ def split_target(target: str) -> tuple[str, str]:
         if separator:
             path = "/" + rest.partition("/")[2]
     return path, query
+
+
+def is_reusable(environ: Environ) -> bool:
+    """Return False if the request's connection must not carry another one.
+
+    What follows a chunked body or a refused upgrade must never be taken for a request: whoever
+    sent it may mean it as something else (RFC 9112, section 11.2).
+    """
+    return not ("HTTP_TRANSFER_ENCODING" in environ or "HTTP_UPGRADE" in environ)
 
 
 def is_websocket_upgrade(environ: Environ) -> bool:

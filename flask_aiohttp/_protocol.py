@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
 
+from ._environ import Reading
 from ._exchange import Exchange
 from ._head_timer import HeadTimer
+from ._policy import RequestRefused
+from ._writer import SentResponse, http_date
 
-__all__ = ("Protocol", "watch")
+__all__ = ("Protocol", "linger_after", "log_refusal", "refuse", "watch")
 
 # Seconds in which the next request of a pipeline has surely begun.
 _PAUSE = 0.05
+
+# Seconds and bytes that a refused client may go on sending: it looks at the answer afterwards.
+_LINGER = 2.0
+_MAX_SURPLUS = 1 << 22
+
+_TOO_LARGE = "431 Request Header Fields Too Large"
+
+# Characters of a client's that the log shows at most.
+_MAX_PROBLEM = 200
 
 
 class Protocol(HeadTimer):
@@ -22,10 +36,13 @@ class Protocol(HeadTimer):
     Under a server of somebody else's a disconnect is noticed at the next write only.
     """
 
-    __slots__ = ("_half_closed", "exchange", "server")
+    __slots__ = ("_half_closed", "_left", "_surplus", "exchange", "reading", "server")
 
     def __init__(self, manager: web.Server, *, server: str, **options: Any) -> None:
         super().__init__(manager, **options)
+
+        # How the requests of this connection are read; made when the first one is.
+        self.reading: Reading | None = None
 
         # The Server field of answers to what is no request.
         self.server = server
@@ -36,10 +53,25 @@ class Protocol(HeadTimer):
         # True once the client has closed its side.
         self._half_closed = False
 
+        # Resolved when a client that was refused has left, and the bytes that it has sent since;
+        # None until linger().
+        self._left: asyncio.Future[None] | None = None
+        self._surplus = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has arrived; drop it, if no more is wanted."""
+        if self._left is None:
+            super().data_received(data)
+            return
+        self._surplus += len(data)
+        if self._surplus > _MAX_SURPLUS:
+            self._has_left()
+
     def connection_lost(self, exc: BaseException | None) -> None:
         """Tell the exchange that nothing will be read or sent any more."""
         exchange, self.exchange = self.exchange, None
         super().connection_lost(exc)
+        self._has_left()
         if exchange is not None:
             exchange.client_left()
 
@@ -48,8 +80,30 @@ class Protocol(HeadTimer):
         if self.ssl_context is not None:
             return False  # TLS has no half-closed connections
         self._half_closed = True
+        self._has_left()
         self._close_if_idle_soon()
         return True
+
+    async def linger(self) -> None:
+        """Close, but let the client read its answer although it may still be sending.
+
+        Where there are unread bytes TCP sends a reset instead of an end, and that may overtake the
+        answer (RFC 9112, section 9.6).
+        """
+        transport = self.transport
+        if transport is None or transport.is_closing() or self._half_closed:
+            return
+        self._left = asyncio.get_running_loop().create_future()
+        if transport.can_write_eof():  # not over TLS
+            transport.write_eof()
+        with contextlib.suppress(RuntimeError):  # it was not paused, says uvloop
+            transport.resume_reading()
+        await asyncio.wait({self._left}, timeout=_LINGER)
+        self.force_close()
+
+    def _has_left(self) -> None:
+        if self._left is not None and not self._left.done():
+            self._left.set_result(None)
 
     def finished(self) -> None:
         """Take note that the request under way has been answered."""
@@ -68,12 +122,8 @@ class Protocol(HeadTimer):
         if status != 400:
             return super().handle_error(request, status, exc, message)
         first_line = (message or "").partition("\n")[0].rstrip(":")
-        peer = self.peername[0] if isinstance(self.peername, tuple) else ""
-        self.logger.warning("Invalid request from ip=%s: %r", peer, first_line)
-        response = web.Response(status=400, text="Bad Request\n")
-        response.headers["Server"] = self.server
-        response.force_close()
-        return response
+        refused = RequestRefused(_status_of(exc, self.max_line_size), first_line)
+        return refuse(request, refused)
 
     def _close_if_idle_soon(self) -> None:
         # A request that came together with the end, or that waits in the pipeline, begins some
@@ -95,3 +145,62 @@ def watch(request: web.BaseRequest, exchange: Exchange | None) -> None:
         protocol.finished()
     else:
         protocol.exchange = exchange
+
+
+def refuse(request: web.BaseRequest, refused: RequestRefused) -> web.StreamResponse:
+    """Answer what cannot be served as gunicorn does: one line in the log, and no traceback."""
+    protocol = request.protocol
+    log_refusal(request, str(refused), protocol.logger)
+    if isinstance(protocol, Protocol):
+        return linger_after(Refusal(refused.status, protocol.server), request)
+    response = web.Response(status=int(refused.status[:3]), text=f"{refused.status[4:]}\n")
+    response.force_close()
+    return response
+
+
+def log_refusal(request: web.BaseRequest, problem: str, logger: Any) -> None:
+    """Write one line; what the client has sent cannot end it, nor do anything to a terminal."""
+    peer = request.protocol.peername
+    address = peer[0] if isinstance(peer, tuple) else ""
+    logger.warning("Invalid request from ip=%s: %s", address, repr(problem[:_MAX_PROBLEM])[1:-1])
+
+
+def _status_of(error: BaseException | None, max_line_size: int) -> str:
+    """Return what gunicorn answers where aiohttp's parser has one status for everything."""
+    if isinstance(error, LineTooLong):
+        # The second argument is the limit that was passed.
+        return "414 URI Too Long" if error.args[1] == max_line_size else _TOO_LARGE
+    return _TOO_LARGE if "Too many headers" in str(error) else "400 Bad Request"
+
+
+def linger_after(response: web.StreamResponse, request: web.BaseRequest) -> web.StreamResponse:
+    """Let *response* end its connection in order, whatever the client sends meanwhile."""
+    protocol = request.protocol
+    if isinstance(protocol, Protocol) and isinstance(response, SentResponse):
+        response.linger = protocol.linger
+    return response
+
+
+class Refusal(SentResponse):
+    """The answer to what is no request.
+
+    Args:
+        status: For example ``"400 Bad Request"``.
+        server: The Server field.
+    """
+
+    def __init__(self, status: str, server: str) -> None:
+        super().__init__(int(status[:3]), 0, keep_alive=False)
+        self._answer = status
+        self._server = server
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Send it."""
+        body = f"{self._answer[4:]}\n".encode()
+        head = (
+            f"HTTP/1.1 {self._answer}\r\nServer: {self._server}\r\nDate: {http_date()}\r\n"
+            "Connection: close\r\nContent-Type: text/plain; charset=utf-8\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        ).encode("latin-1")
+        if request.transport is not None:
+            request.transport.write(head if request.method == "HEAD" else head + body)

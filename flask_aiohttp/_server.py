@@ -14,9 +14,12 @@ from typing import Any, TypeAlias
 from aiohttp import WSCloseCode, web
 
 from ._activity import Activity
+from ._environ import is_reusable
 from ._fallback import Fallback
+from ._intake import Intake
 from ._native_log import native_log_options
-from ._protocol import Protocol
+from ._policy import RequestRefused
+from ._protocol import Protocol, refuse
 from ._service import SERVICE
 from ._settings import ServerSettings
 from ._traffic import Traffic
@@ -92,10 +95,8 @@ class Server:
             # Content-Length a lie.
             "auto_decompress": False,
             "keepalive_timeout": self.settings.keepalive,
-            "max_line_size": self.settings.max_line_size,
-            "max_field_size": self.settings.max_field_size,
-            "max_headers": self.settings.max_headers,
             "lingering_time": _LINGER,
+            **self.settings.policy.parser_limits,
         }
 
     async def start(self) -> None:
@@ -118,14 +119,22 @@ class Server:
         self._watch.start()
 
     def _counted(self, handle: Handler) -> Handler:
-        """Return *handle*, with native requests counted too, so that a stop waits for them."""
+        """Return *handle*, with native requests looked at as others are, and counted too."""
+        intake = Intake(self.settings)
 
         async def handle_and_count(request: web.BaseRequest) -> web.StreamResponse:
+            try:
+                environ = intake.environ(request)
+            except RequestRefused as refused:
+                return refuse(request, refused)
             self.traffic.begin()
             try:
-                return await handle(request)
+                response = await handle(request)
             finally:
                 self.traffic.end()
+                if not is_reusable(environ):
+                    request.protocol.close()
+            return response if is_reusable(environ) else await _end(response, request)
 
         return handle_and_count
 
@@ -221,6 +230,16 @@ class Server:
         finally:
             waited.cancel()
             hurry.cancel()
+
+
+async def _end(response: web.StreamResponse, request: web.BaseRequest) -> web.StreamResponse:
+    """Send *response* and let its connection end in order, as aiohttp would not."""
+    response.force_close()
+    await response.prepare(request)
+    await response.write_eof()
+    if isinstance(request.protocol, Protocol):
+        await request.protocol.linger()
+    return response
 
 
 def _has_nothing_else(application: web.Application) -> bool:

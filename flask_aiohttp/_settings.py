@@ -16,6 +16,7 @@ from typing import Any, Protocol, TextIO
 from aiohttp import web
 
 from ._exchange import Exchange
+from ._policy import Policy
 from .exceptions import InvalidSetting
 
 __all__ = ("AccessLog", "NoAccessLog", "RequestHooks", "ServerSettings", "with_config")
@@ -68,10 +69,8 @@ class ServerSettings:
     # Seconds after which an idle connection is closed; 0 closes each after one answer.
     keepalive: float = 75.0
 
-    # Bytes of the longest request line and header line, and the number of header lines.
-    max_line_size: int = 8190
-    max_field_size: int = 8190
-    max_headers: int = 100
+    # What requests are served, and whose word counts.
+    policy: Policy = dataclasses.field(default_factory=Policy)
 
     # Seconds that requests in flight, tasks and websockets have to end at a stop.
     graceful_timeout: float = 30.0

@@ -10,6 +10,7 @@ import asyncio
 import socket
 import struct
 import time
+from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from typing import IO, Final
 
@@ -164,6 +165,9 @@ class SentResponse(web.StreamResponse):
         self._sent_length = body_length
         self._reusable = keep_alive
 
+        # Set where the client may go on sending and still must see the answer.
+        self.linger: Callable[[], Awaitable[None]] | None = None
+
     @property
     def prepared(self) -> bool:
         return True
@@ -180,7 +184,8 @@ class SentResponse(web.StreamResponse):
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:
-        pass
+        if self.linger is not None:
+            await self.linger()
 
 
 _date = (0, "")

@@ -19,10 +19,11 @@ from . import _bridge
 from ._body_input import BodyInput, receive
 from ._client import Client
 from ._disconnected import SlowClient
-from ._environ import Environ, build_environ, is_websocket_upgrade, mount
+from ._environ import Environ, is_reusable, is_websocket_upgrade, mount
 from ._exchange import Exchange, WSGIApplication
-from ._file_wrapper import FileWrapper
-from ._protocol import watch
+from ._intake import Intake, server_options
+from ._policy import RequestRefused
+from ._protocol import linger_after, log_refusal, refuse, watch
 from ._routing import Place, Router
 from ._settings import ServerSettings
 from ._threads import ThreadPool
@@ -85,8 +86,7 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
 
         # Made by start().
         self._router: Router | None = None
-        self._http: Environ = {}
-        self._https: Environ = {}
+        self._intake = Intake(self.settings)
 
     async def start(self) -> None:
         """Start the thread pool and read the routes, on the loop that will serve."""
@@ -94,8 +94,7 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
             return
         self.pool = ThreadPool(self.settings.threads)
         self._router = self._make_router()
-        self._http = _base_environ(self.settings, "http")
-        self._https = _base_environ(self.settings, "https")
+        self._intake = Intake(self.settings)
 
     def _make_router(self) -> Router | None:
         flask_apps = find_flask_apps(self.wsgi)
@@ -121,53 +120,34 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
         if self.pool is None:
             await self.start()
         started = perf_counter()
-        environ = self._environ(request)
+        try:
+            environ = self._intake.environ(request)
+        except RequestRefused as refused:
+            return refuse(request, refused)
         exchange = self._exchange(request, environ)
         self.traffic.begin(exchange)
         watch(request, exchange)
         try:
             await self._serve(request, exchange)
-            return exchange.response()
+            response = exchange.response()
+            return response if is_reusable(environ) else linger_after(response, request)
         finally:
             watch(request, None)
             exchange.release()
             self.traffic.end()
             self.settings.access_log.write(exchange, request, perf_counter() - started)
 
-    def _environ(self, request: web.BaseRequest) -> Environ:
-        protocol = request.protocol
-        target = request.raw_path
-        if not target.isascii():
-            target = target.encode("utf-8", "surrogateescape").decode("latin-1")
-        return build_environ(
-            self._http if protocol.ssl_context is None else self._https,
-            method=request.method,
-            target=target,
-            version=request.version,
-            headers=request.raw_headers,
-            peer=protocol.peername,
-            server=protocol.sockname,
-        )
-
     def _exchange(self, request: web.BaseRequest, environ: Environ) -> Exchange:
-        # What follows a chunked body, a refused upgrade or a CONNECT must never be taken for a
-        # request: whoever sent it may mean it as something else (RFC 9112, section 11.2).
         settings = self.settings
-        reusable = (
-            request.keep_alive
-            and settings.keepalive > 0
-            and not (
-                "HTTP_TRANSFER_ENCODING" in environ
-                or "HTTP_UPGRADE" in environ
-                or request.method == "CONNECT"
-            )
-        )
-        kind = Exchange
+        reusable = request.keep_alive and settings.keepalive > 0 and is_reusable(environ)
+        application, kind = self.wsgi, Exchange
+        if environ["RAW_URI"] == "*":
+            application, environ["SCRIPT_NAME"] = server_options, ""
         if is_websocket_upgrade(environ):
             kind = WebSocketExchange
             environ["wsgi.websocket"] = WebSocket(request, environ, settings, self.traffic)
         return kind(
-            self.wsgi,
+            application,
             environ,
             Connection(request, settings.send_timeout, settings.sendfile),
             Client(
@@ -204,6 +184,9 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
             # Something that the application awaited was cancelled, not this request.
             logger.error("Error handling request %s %s", request.method, target, exc_info=error)
             exchange.fail("500 Internal Server Error")
+        except RequestRefused as error:
+            log_refusal(request, str(error), logger)
+            exchange.fail(error.status)
         except Exception:
             logger.exception("Error handling request %s %s", request.method, target)
             exchange.fail("500 Internal Server Error")
@@ -215,8 +198,8 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
     async def _run(self, request: web.BaseRequest, exchange: Exchange) -> None:
         environ, hooks = exchange.environ, self.settings.hooks
         run = exchange.run if hooks is None else functools.partial(hooks.run, exchange, request)
-        if self.settings.script_name:
-            mount(environ, self.settings.script_name)
+        if environ["SCRIPT_NAME"]:
+            mount(environ)
         if self._router is not None and (
             self._router.place(environ, "wsgi.websocket" in environ) is Place.LOOP
         ):
@@ -240,27 +223,13 @@ def _is_being_cancelled() -> bool:
     return cancelling is None or bool(cancelling())
 
 
-def _base_environ(settings: ServerSettings, scheme: str) -> Environ:
-    """Return the part of the environ that is the same for each request."""
-    return {
-        "wsgi.version": (1, 0),
-        "wsgi.url_scheme": scheme,
-        "wsgi.errors": settings.errors,
-        "wsgi.multithread": True,
-        "wsgi.multiprocess": settings.multiprocess,
-        "wsgi.run_once": False,
-        "wsgi.input_terminated": True,
-        "wsgi.file_wrapper": FileWrapper,
-        "SERVER_SOFTWARE": settings.software,
-    }
-
-
 def _body(request: web.BaseRequest, exchange: Exchange, timeout: float) -> io.BufferedIOBase:
     """Return the request's body as a file; from memory, if it is small and has arrived."""
     content = request.content
     if content.is_eof() and content.total_bytes <= _SMALL_BODY and content.exception() is None:
         return io.BytesIO(content.read_nowait())
-    expects = exchange.environ.get("HTTP_EXPECT", "").lower() == "100-continue"
+    # Other expectations are refused; in HTTP/1.0 there is none (RFC 9110, section 10.1.1).
+    expects = "HTTP_EXPECT" in exchange.environ and request.version >= (1, 1)
     return BodyInput(content, timeout, exchange.send_continue if expects else None)
 
 

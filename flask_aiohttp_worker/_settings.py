@@ -12,13 +12,9 @@ from flask_aiohttp._settings import ServerSettings
 
 from ._access import access_log
 from ._hooks import request_hooks
+from ._policy import policy_of
 
 __all__ = ("from_gunicorn",)
-
-# gunicorn's own ceilings, for settings that mean "no limit" (limit_request_line, ..._fields).
-_MAX_LINE = 1 << 20
-_MAX_FIELDS = 32768
-_MAX_FIELD = 8190
 
 
 def from_gunicorn(worker: Any) -> ServerSettings:
@@ -29,9 +25,7 @@ def from_gunicorn(worker: Any) -> ServerSettings:
         # gunicorn's default of 1 is no wish: nobody wants one thread for all sync views.
         threads=cfg.threads if cfg.threads > 1 else defaults.threads,
         keepalive=cfg.keepalive,
-        max_line_size=cfg.limit_request_line or _MAX_LINE,
-        max_field_size=cfg.limit_request_field_size or _MAX_FIELD,
-        max_headers=cfg.limit_request_fields or _MAX_FIELDS,
+        policy=policy_of(cfg),
         sendfile=cfg.sendfile,
         disconnect_grace=cfg.asgi_disconnect_grace_period,
         graceful_timeout=cfg.graceful_timeout,

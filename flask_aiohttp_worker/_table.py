@@ -73,9 +73,9 @@ def _settings() -> Iterator[tuple[Who, str, str]]:
     yield worker, "sendfile", "Files go out through the kernel, except over TLS."
     yield nobody, "tmp_upload_dir", "nothing in gunicorn reads it: TMPDIR says where uploads go"
 
-    proxies = "not honoured yet: use werkzeug.middleware.proxy_fix"
-    yield nobody, "secure_scheme_headers forwarded_allow_ips", proxies
-    yield nobody, "forwarder_headers header_map", "not honoured yet: names with _ are dropped"
+    yield worker, "forwarded_allow_ips", "Addresses and networks; a Unix socket is trusted."
+    yield worker, "secure_scheme_headers", "From trusted peers; contradictions are refused."
+    yield worker, "forwarder_headers header_map", "As in gunicorn. ``Proxy`` is always dropped."
     yield nobody, "proxy_protocol proxy_allow_ips", "not honoured yet: use X-Forwarded-For"
     yield Who.REFUSED, "protocol", "Only ``http``: gunicorn's own workers speak uwsgi."
     yield nobody, "uwsgi_allow_ips", "this worker does not speak uwsgi: remove it"
@@ -96,7 +96,7 @@ def _settings() -> Iterator[tuple[Who, str, str]]:
     parser = "aiohttp's parser is always strict: mend the client, or let a proxy in front do so"
     yield nobody, "permit_obsolete_folding strip_header_spaces casefold_http_method", parser
     yield nobody, "permit_unconventional_http_method", parser
-    yield nobody, "permit_unconventional_http_version", parser
+    yield worker, "permit_unconventional_http_version", "Otherwise only HTTP/1.x is served."
     yield nobody, "http_parser", "aiohttp's parser is always used: remove it"
 
 

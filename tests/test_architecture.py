@@ -19,14 +19,14 @@ LADDER: tuple[tuple[str, ...], ...] = (
     ("handler", "helper", "rooms"),
     (
         *("_exchange", "_client", "_protocol", "_websocket", "_writer", "_body_input"),
-        *("_head_timer",),
+        *("_head_timer", "_intake"),
         *("_disconnected", "_file_wrapper", "_held_body", "_sse", "_routing", "_settings"),
         *("_traffic", "util", "_lifespan", "_state", "_tasks"),
         *("_activity", "_dump", "_pool_watch", "_watch"),
     ),
     ("_waiting", "_background", "_threads", "_crossing", "_loops"),
     ("_stacks", "_seldom"),
-    ("_bridge", "_environ", "_start_response"),
+    ("_bridge", "_environ", "_policy", "_start_response"),
     ("exceptions",),
 )
 
@@ -41,6 +41,8 @@ WORKER_USES = {
     "flask_aiohttp._exchange.Exchange",
     "flask_aiohttp._exchange.NO_STATUS",
     "flask_aiohttp._loops",
+    "flask_aiohttp._policy.Addresses",
+    "flask_aiohttp._policy.Policy",
     "flask_aiohttp._server.Server",
     "flask_aiohttp._settings.AccessLog",
     "flask_aiohttp._settings.NoAccessLog",
@@ -166,18 +168,20 @@ def test_a_library_has_one_module_that_knows_it(library: str, only: set[str]) ->
     assert only == importers_of(library)
 
 
-@pytest.mark.parametrize("module", ["_bridge", "_environ", "_start_response", "exceptions"])
+@pytest.mark.parametrize(
+    "module", ["_bridge", "_environ", "_policy", "_start_response", "exceptions"]
+)
 @pytest.mark.parametrize("library", ["flask", "werkzeug", "aiohttp"])
 def test_the_ground_knows_no_framework(module: str, library: str) -> None:
     """Waiting and the words of WSGI can be read, and tested, alone."""
     assert f"flask_aiohttp.{module}" not in importers_of(library)
 
 
-@pytest.mark.parametrize("module", ["_environ", "_start_response", "exceptions"])
+@pytest.mark.parametrize("module", ["_environ", "_policy", "_start_response", "exceptions"])
 def test_the_words_of_wsgi_do_no_io(module: str) -> None:
     """They turn values into values: nothing that they import opens, sends or waits."""
     allowed = {"__future__", "collections", "dataclasses", "enum", "re", "types", "typing"}
-    allowed |= {"urllib", "flask_aiohttp"}
+    allowed |= {"functools", "ipaddress", "urllib", "flask_aiohttp"}
 
     used = {name.partition(".")[0] for name in imported(f"flask_aiohttp.{module}")}
 

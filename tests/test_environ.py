@@ -12,8 +12,14 @@ from gunicorn.config import Config
 from gunicorn.http.parser import RequestParser
 from gunicorn.http.wsgi import create
 
-from flask_aiohttp import InvalidApplication, _environ
-from flask_aiohttp._environ import build_environ, is_websocket_upgrade, mount
+from flask_aiohttp._environ import (
+    Reading,
+    build_environ,
+    connection_environ,
+    is_websocket_upgrade,
+    mount,
+)
+from flask_aiohttp._policy import Names, Policy, RequestRefused
 
 BASE = {
     "wsgi.version": (1, 0),
@@ -23,25 +29,21 @@ BASE = {
     "wsgi.multithread": True,
     "wsgi.multiprocess": False,
     "wsgi.run_once": False,
+    "SCRIPT_NAME": "",
 }
 
 
 def environ_of(*headers: tuple[bytes, bytes], **facts: Any) -> dict[str, Any]:
     """Build the environ of a GET request, with other facts where they are given."""
-    mounted = facts.pop("script_name", "")
+    peer = facts.pop("peer", ("192.0.2.1", 4711))
+    server = facts.pop("server", ("192.0.2.2", 80))
+    base = {**facts.pop("base", BASE), "SCRIPT_NAME": facts.pop("script_name", "")}
+    names = Names(Policy(**facts.pop("policy", {})), trusted=facts.pop("trusted", False))
     environ = build_environ(
-        facts.pop("base", BASE),
-        **{
-            "method": "GET",
-            "target": "/",
-            "version": (1, 1),
-            "headers": headers,
-            "peer": ("192.0.2.1", 4711),
-            "server": ("192.0.2.2", 80),
-            **facts,
-        },
+        Reading(connection_environ(base, peer, server), names),
+        **{"method": "GET", "target": "/", "version": (1, 1), "headers": headers, **facts},
     )
-    mount(environ, mounted)
+    mount(environ)
     return environ
 
 
@@ -117,7 +119,7 @@ def test_a_mounted_application_sees_the_path_below_its_own(
 @pytest.mark.parametrize("target", ["/", "/other", "/shopping", "/shop-admin/a", "/SHOP/a"])
 def test_a_path_elsewhere_is_not_served_by_a_mounted_application(target: str) -> None:
     """A path that only begins with the same letters is another path."""
-    with pytest.raises(InvalidApplication, match="not below SCRIPT_NAME '/shop'"):
+    with pytest.raises(RequestRefused, match="not below SCRIPT_NAME '/shop'"):
         environ_of(target=target, script_name="/shop")
 
 
@@ -187,15 +189,17 @@ def test_no_header_lands_in_a_variable_of_the_server(name: bytes) -> None:
     assert before == after
 
 
-def test_names_that_clients_invent_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_that_clients_invent_do_not_fill_the_memory() -> None:
     """The table of known names is bounded; names beyond it are mapped all the same."""
-    monkeypatch.setattr(_environ, "_variables", dict(_environ._variables))
-    names = [b"X-Invented-%d" % number for number in range(2000)]
+    names = Names(Policy(), trusted=False)
+    headers = [(b"X-Invented-%d" % number, b"value") for number in range(2000)]
 
-    environ = environ_of(*((name, b"value") for name in names))
+    environ = build_environ(
+        Reading(BASE, names), method="GET", target="/", version=(1, 1), headers=headers
+    )
 
     assert "value" == environ["HTTP_X_INVENTED_1999"]
-    assert 1024 == len(_environ._variables)
+    assert 1024 == len(names)
 
 
 @pytest.mark.parametrize(
@@ -288,13 +292,14 @@ def test_a_request_reads_as_in_gunicorn(raw: bytes, server: Any) -> None:
     pairs = [line.encode("latin-1").split(b": ", 1) for line in lines]
 
     ours = build_environ(
-        {"wsgi.url_scheme": "http"},
+        Reading(
+            connection_environ({"wsgi.url_scheme": "http", "SCRIPT_NAME": ""}, client, server),
+            Names(Policy(), trusted=client == ""),
+        ),
         method=method,
         target=target,
         version=(1, int(version[-1])),
         headers=[(name, value) for name, value in pairs],
-        peer=client,
-        server=server,
     )
 
     assert theirs == {name: ours[name] for name in theirs}

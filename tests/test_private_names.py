@@ -18,6 +18,7 @@ from unittest import mock
 
 import pytest
 from aiohttp import StreamReader, http_parser, http_websocket, web
+from aiohttp.http_exceptions import LineTooLong
 from flask import globals as flask_globals
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
@@ -279,3 +280,13 @@ def test_flasks_context_variables_have_the_names_that_tasks_leave_out() -> None:
     variables = [value for value in vars(flask_globals).values() if isinstance(value, ContextVar)]
 
     assert _FLASK_VARIABLES == {variable.name for variable in variables}
+
+
+def test_aiohttps_errors_tell_which_limit_was_passed() -> None:
+    """Its parser answers 400 to all of them; gunicorn has 414 and 431."""
+    source = Path(http_parser.__file__).with_name("_http_parser.pyx").read_text()
+
+    assert 5 == LineTooLong(b"x", 5).args[1]
+    assert 'BadHttpMessage("Too many headers received")' in source
+    assert "pyparser._max_line_size)" in source
+    assert "pyparser._max_field_size)" in source

@@ -82,7 +82,7 @@ async def test_what_is_no_request_is_one_line_of_the_log(app, caplog):
         answer = await reader.read()
         writer.close()
 
-    assert answer.startswith(b"HTTP/1.0 400 Bad Request\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
     assert b"Python" not in answer
     assert ["WARNING"] == [record.levelname for record in caplog.records]
     assert "Invalid request from ip=127.0.0.1: " in caplog.text

@@ -5,8 +5,10 @@ from __future__ import annotations
 from ._sse import Event, last_event_id, sse
 from ._waiting import await_
 from .exceptions import (
+    AlreadyAccepted,
     BridgeRequired,
     ClientGone,
+    ConcurrentReceive,
     FlaskAioHTTPError,
     InvalidApplication,
     InvalidResponse,
@@ -16,6 +18,7 @@ from .exceptions import (
     NoWebSocket,
     RoomMessageTooLarge,
     RoomsUnavailable,
+    WebSocketClosed,
     WebSocketEnded,
     WebSocketRejected,
     WebSocketTimeout,
@@ -35,8 +38,10 @@ from .rooms import Lagged
 
 __all__ = (
     "AioHTTP",
+    "AlreadyAccepted",
     "BridgeRequired",
     "ClientGone",
+    "ConcurrentReceive",
     "Event",
     "FlaskAioHTTPError",
     "InvalidApplication",
@@ -50,6 +55,7 @@ __all__ = (
     "RoomsUnavailable",
     "WSGIHandlerBase",
     "WSGIWebSocketHandler",
+    "WebSocketClosed",
     "WebSocketEnded",
     "WebSocketRejected",
     "WebSocketTimeout",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from werkzeug.exceptions import ClientDisconnected, RequestTimeout
 
 from .exceptions import ClientGone
 
-__all__ = ("Disconnected", "SlowClient")
+__all__ = ("Disconnected", "SlowClient", "SlowWebSocket")
 
 
 class Disconnected(ClientGone, ClientDisconnected):
@@ -39,3 +41,14 @@ class SlowClient(ClientGone, RequestTimeout, TimeoutError):
 
     def __str__(self) -> str:
         return f"nothing of the request body arrived for {self.timeout:g} seconds"
+
+
+class SlowWebSocket(SlowClient, asyncio.TimeoutError):
+    """Raised to the application where it waits for a websocket message that does not come.
+
+    Args:
+        timeout: Seconds that were waited.
+    """
+
+    def __str__(self) -> str:
+        return f"no websocket message came for {self.timeout:g} seconds"

@@ -15,9 +15,9 @@ from typing import Any, Protocol, TextIO
 
 from aiohttp import web
 
+from . import _values
 from ._exchange import Exchange
 from ._policy import Policy
-from .exceptions import InvalidSetting
 
 __all__ = ("AccessLog", "NoAccessLog", "RequestHooks", "ServerSettings", "with_config")
 
@@ -89,11 +89,23 @@ class ServerSettings:
     # True to let the kernel send files.
     sendfile: bool = True
 
-    # Seconds between pings on a websocket; a peer that does not answer is dropped.
+    # Subprotocols of websockets (RFC 6455, section 1.9).
+    websocket_protocols: tuple[str, ...] = ()
+
+    # Seconds between pings on a websocket; a peer that does not answer is dropped. 0 is never.
     websocket_heartbeat: float = 25.0
+
+    # Seconds that receive() waits for a message; 0 is for ever.
+    websocket_timeout: float = 0.0
 
     # Bytes of the largest websocket message that is accepted; 0 is no limit.
     websocket_max_message_size: int = 16 * 1024 * 1024
+
+    # True to compress where the client can: some 37 KiB a socket, and a way to send bombs.
+    websocket_compress: bool = False
+
+    # Seconds that a client has to answer a close.
+    websocket_close_timeout: float = 10.0
 
     # Origins besides its own from which a browser may open a websocket; "*" is every one.
     websocket_origins: tuple[str, ...] = ()
@@ -145,55 +157,21 @@ def with_config(settings: ServerSettings, config: Mapping[str, Any]) -> ServerSe
     return dataclasses.replace(settings, **changes)
 
 
-def _whole_number(name: str, value: Any) -> int:
-    try:
-        # Not of True, nor of 2.5. A string comes from an environment variable.
-        number: int | None = int(value) if type(value) in (int, str) else None
-    except ValueError:
-        number = None
-    if number is None or number < 1:
-        raise InvalidSetting(name, value, "a whole number, at least 1")
-    return number
-
-
-def _seconds(name: str, value: Any) -> float:
-    try:
-        seconds: float | None = float(value) if type(value) in (int, float, str) else None
-    except ValueError:
-        seconds = None
-    if seconds is None or not 0 < seconds < float("inf"):
-        raise InvalidSetting(name, value, "a number of seconds, more than 0")
-    return seconds
-
-
-def _seconds_or_off(name: str, value: Any) -> float:
-    return 0.0 if type(value) in (int, float, str) and value in (0, "0") else _seconds(name, value)
-
-
-def _boolean(name: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise InvalidSetting(name, value, "True or False")
-    return value
-
-
-def _origins(name: str, value: object) -> tuple[str, ...]:
-    origins = (value,) if isinstance(value, str) else value
-    if not isinstance(origins, (list, tuple, set, frozenset)) or not all(
-        isinstance(origin, str) and (origin == "*" or "://" in origin) for origin in origins
-    ):
-        raise InvalidSetting(name, value, "origins like 'https://example.org', or '*'")
-    return tuple(origin.lower().rstrip("/") for origin in origins)
-
-
 # What a Flask configuration may say: the field that is meant, and how the value is read.
 _CONFIG: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
-    "AIOHTTP_THREADS": ("threads", _whole_number),
-    "AIOHTTP_HEAD_TIMEOUT": ("head_timeout", _seconds),
-    "AIOHTTP_BODY_TIMEOUT": ("body_timeout", _seconds),
-    "AIOHTTP_SEND_TIMEOUT": ("send_timeout", _seconds),
-    "AIOHTTP_SLOW_LOOP": ("slow_loop", _seconds_or_off),
-    "AIOHTTP_SLOW_REQUEST": ("slow_request", _seconds_or_off),
-    "AIOHTTP_CANCEL_ON_DISCONNECT": ("cancel_on_disconnect", _boolean),
-    "AIOHTTP_ROOMS_BACKLOG": ("rooms_backlog", _whole_number),
-    "AIOHTTP_WEBSOCKET_ORIGINS": ("websocket_origins", _origins),
+    "AIOHTTP_THREADS": ("threads", _values.count),
+    "AIOHTTP_HEAD_TIMEOUT": ("head_timeout", _values.seconds),
+    "AIOHTTP_BODY_TIMEOUT": ("body_timeout", _values.seconds),
+    "AIOHTTP_SEND_TIMEOUT": ("send_timeout", _values.seconds),
+    "AIOHTTP_SLOW_LOOP": ("slow_loop", _values.seconds_or_none),
+    "AIOHTTP_SLOW_REQUEST": ("slow_request", _values.seconds_or_none),
+    "AIOHTTP_CANCEL_ON_DISCONNECT": ("cancel_on_disconnect", _values.boolean),
+    "AIOHTTP_ROOMS_BACKLOG": ("rooms_backlog", _values.count),
+    "AIOHTTP_WEBSOCKET_PROTOCOLS": ("websocket_protocols", _values.subprotocols),
+    "AIOHTTP_WEBSOCKET_HEARTBEAT": ("websocket_heartbeat", _values.seconds_or_none),
+    "AIOHTTP_WEBSOCKET_TIMEOUT": ("websocket_timeout", _values.seconds_or_none),
+    "AIOHTTP_WEBSOCKET_MAX_MSG_SIZE": ("websocket_max_message_size", _values.size),
+    "AIOHTTP_WEBSOCKET_COMPRESS": ("websocket_compress", _values.boolean),
+    "AIOHTTP_WEBSOCKET_ORIGINS": ("websocket_origins", _values.origins),
+    "AIOHTTP_WEBSOCKET_CLOSE_TIMEOUT": ("websocket_close_timeout", _values.seconds),
 }

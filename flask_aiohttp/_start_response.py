@@ -121,6 +121,9 @@ class ResponseHead:
             lines.append("Connection: close\r\n")
         elif version < (1, 1):
             lines.append("Connection: keep-alive\r\n")
+        if self.code == 426:
+            # RFC 9110, section 15.5.22: it MUST say what to upgrade to.
+            lines.append("Upgrade: websocket\r\nConnection: upgrade\r\n")
         if framing is Framing.CHUNKED:
             lines.append("Transfer-Encoding: chunked\r\n")
         for name, value in self.headers:

@@ -32,6 +32,9 @@ class AppState:
         self.hub: Hub | None = None
         self.hubs_outside: dict[AbstractEventLoop, Hub] = {}
 
+        # Endpoints whose websocket views have changed the session too late, and were told so.
+        self.warned_of_session: set[str] = set()
+
     def hooks(self) -> list[Hook]:
         """Return all hooks in the order in which they run at the start."""
         return [hook for hooks in self.hook_lists for hook in hooks]

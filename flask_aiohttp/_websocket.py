@@ -1,30 +1,41 @@
 """The websocket of a request: aiohttp's, with the handshake put off until it is used.
 
-Flask's whole request cycle runs before the handshake: routing, hooks, session, login. A view that
-returns or aborts before it uses the socket answers with plain HTTP.
+Rule 1: Flask's whole request cycle runs before the handshake: routing, hooks, session, login. A
+        view that returns or aborts before it uses the socket answers with plain HTTP.
+Rule 2: that a client leaves is no error of its own view, which ends with it. Whoever else sends to
+        it is told by :exc:`ClientGone`, and goes on.
+Rule 3: no wait for a client is without an end: it takes what it is sent within the send timeout.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from typing import Any, cast
-from urllib.parse import urlsplit
+from collections.abc import Coroutine, Mapping
+from typing import Any
 
-from aiohttp import WSCloseCode, web
+from aiohttp import WSCloseCode, WSMessageTypeError, WSMsgType, web
 from aiohttp.http_websocket import WSMessageDecodeText
 from flask import has_request_context, request
-from werkzeug.exceptions import BadRequest, Forbidden
+from werkzeug.exceptions import BadRequest
 
-from ._disconnected import Disconnected
+from . import _handshake
+from ._disconnected import Disconnected, SlowWebSocket
 from ._environ import Environ
-from ._exchange import Exchange
-from ._settings import ServerSettings
+from ._handshake import Headers
 from ._traffic import Traffic
-from .exceptions import ClientGone
+from ._websocket_options import WebSocketOptions
+from ._writer import Connection
+from .exceptions import AlreadyAccepted, ClientGone, ConcurrentReceive, WebSocketClosed
 
-__all__ = ("WebSocket", "WebSocketExchange", "origin_is_allowed")
+__all__ = ("WebSocket",)
+
+# A message of these types is the last one.
+_LAST = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
+
+# What is answered to a client's close, where it is not the same code again (RFC 6455, section
+# 5.5.1): none was given; or one that "MUST NOT be set as a status code" (section 7.4.1).
+_ANSWERS = {0: WSCloseCode.OK, WSCloseCode.ABNORMAL_CLOSURE: WSCloseCode.PROTOCOL_ERROR}
 
 
 class WebSocket(web.WebSocketResponse):
@@ -33,53 +44,101 @@ class WebSocket(web.WebSocketResponse):
     Args:
         request: The request that asks for it.
         environ: The same request, as WSGI sees it.
-        settings: The server's; they hold the defaults.
+        connection: The way to the client.
+        options: Those of a view that gives none.
         traffic: Where an open socket is counted.
+        server: The Server field of the handshake.
     """
 
     def __init__(
         self,
         request: web.BaseRequest,
         environ: Environ,
-        settings: ServerSettings,
+        connection: Connection,
+        *,
+        options: WebSocketOptions,
         traffic: Traffic,
+        server: str,
     ) -> None:
-        super().__init__(
-            heartbeat=settings.websocket_heartbeat or None,
-            max_msg_size=settings.websocket_max_message_size,
-            # About 37 KiB a socket, and a way to send bombs: only where it is asked for.
-            compress=False,
-        )
-        # aiohttp's own Server field tells versions.
-        self.headers["Server"] = settings.server
         self._request = request
         self._environ = environ
-        self._origins = settings.websocket_origins
+        self._connection = connection
+        self._options = options
         self._traffic = traffic
+        self._start_over(options)
+        # aiohttp's own Server field tells versions.
+        self.headers["Server"] = server
+
+        # Bytes of the messages that were sent.
+        self.sent = 0
 
         # Held while hands are shaken: two tasks may use the socket for the first time at once.
-        self._accepting = asyncio.Lock()
+        self._accepting: asyncio.Lock | None = None
 
-    async def accept(self) -> None:
+        # True while a task waits for a message.
+        self._receiving = False
+
+        # The code with which the view itself has closed the socket: to go on is a mistake.
+        self._closed_by_view: int | None = None
+
+    def _start_over(self, options: WebSocketOptions) -> None:
+        # aiohttp takes options when a socket is made. Its own wait for a slow client has no end,
+        # hence a limit that is never reached: send() waits instead.
+        super().__init__(**options.for_aiohttp, writer_limit=1 << 62)
+
+    def configure(self, changes: Mapping[str, Any]) -> None:
+        """Take the options of the view, which is known only now; not after the handshake.
+
+        Args:
+            changes: What :func:`parse_options` has returned.
+        """
+        if not changes or self.prepared:
+            return
+        self._options = self._options.changed(changes)
+        headers = self.headers
+        self._start_over(self._options)
+        self.headers.extend(headers)
+
+    async def accept(self, protocol: str | None = None, headers: Headers | None = None) -> None:
         """Shake hands now (RFC 6455, section 4.2.2). Called again it does nothing.
+
+        The handshake carries the session's cookie, if the session has changed. What is written to
+        the session later reaches no client: there is no answer any more that could carry it.
+
+        Args:
+            protocol: The subprotocol to speak, one that the client offers; by default the first
+                one it offers that is among the view's.
+            headers: More fields of the handshake: a mapping or pairs. What ``after_request``
+                functions add is not among them: they run once, when the view has ended.
 
         Raises:
             werkzeug.exceptions.Forbidden: A browser asks for a page of another origin.
-            werkzeug.exceptions.BadRequest: The client's handshake is malformed.
+            werkzeug.exceptions.BadRequest: The client's handshake is malformed, or does not offer
+                *protocol*.
+            InvalidResponse: *headers* cannot be sent.
+            AlreadyAccepted: There are arguments, but the handshake is over.
             ClientGone: The client has left meanwhile.
         """
-        async with self._accepting:
-            if not self.prepared:
-                await self._accept()
+        if not self.prepared:
+            if self._accepting is None:
+                self._accepting = asyncio.Lock()
+            async with self._accepting:
+                if not self.prepared:
+                    await self._accept(protocol, headers)
+                    return
+        if protocol is not None or headers is not None:
+            raise AlreadyAccepted
 
-    async def _accept(self) -> None:
-        if self._request.method != "GET" or self._request.version < (1, 1):
-            raise BadRequest("a websocket is asked for with GET and HTTP/1.1")
-        if not origin_is_allowed(self._environ, self._origins):
-            raise Forbidden(
-                f"pages of {self._environ['HTTP_ORIGIN']} may not open websockets here; "
-                "AIOHTTP_WEBSOCKET_ORIGINS lists the origins that may"
-            )
+    async def _accept(self, protocol: str | None, headers: Headers | None) -> None:
+        own = self._is_own()
+        _handshake.check(
+            self._request, request.environ if own else self._environ, self._options.origins
+        )
+        if protocol is not None:
+            _handshake.check_protocol(self._environ, protocol)
+            self.configure({"protocols": (protocol,)})
+        for name, value in _handshake.fields(headers or (), with_session=own):
+            self.headers.add(name, value)
         try:
             await self.prepare(self._request)
         except web.HTTPException as error:
@@ -100,69 +159,127 @@ class WebSocket(web.WebSocketResponse):
         self._traffic.websockets.discard(self)
 
     async def receive(self, timeout: float | None = None) -> WSMessageDecodeText:
-        """Return the next message, after the handshake."""
+        """Return the next message, after the handshake.
+
+        Args:
+            timeout: Seconds to wait at most; by default those of the view's options.
+
+        Raises:
+            TimeoutError: No message came in time. Where nobody catches it the socket is closed
+                with 1008, and it is no error.
+            ConcurrentReceive: Another task waits already.
+            WebSocketClosed: It was closed, and that was told several times.
+        """
         if not self.prepared:
             await self.accept()
-        return await super().receive(timeout)
+        if self._receiving:
+            raise ConcurrentReceive
+        self._receiving = True
+        try:
+            return await super().receive(timeout)
+        except asyncio.TimeoutError:
+            raise SlowWebSocket(timeout or self._options.timeout) from None
+        except RuntimeError as error:
+            if self.closed:
+                raise WebSocketClosed(self._closed_by_view or self.close_code) from error
+            raise
+        finally:
+            self._receiving = False
 
-    async def send_str(self, data: str, compress: int | None = None) -> None:
+    async def __anext__(self) -> WSMessageDecodeText:
+        """Return the next message; end when there will be none.
+
+        aiohttp yields an error message before it ends. It has been dealt with: the socket is
+        closed with the code that says what the client did wrong.
+        """
+        message = await self.receive()
+        if message.type in _LAST:
+            raise StopAsyncIteration
+        return message
+
+    async def receive_str(self, *, timeout: float | None = None) -> str:
+        """Return the next message, a text; ``receive_json()`` asks here too.
+
+        Raises:
+            aiohttp.WSMessageTypeError: It is not a text.
+            ClientGone: The socket is closed. Where nobody catches it, it is no error.
+        """
+        try:
+            return await super().receive_str(timeout=timeout)
+        except WSMessageTypeError:
+            self._raise_if_over()
+            raise
+
+    async def receive_bytes(self, *, timeout: float | None = None) -> bytes:
+        """Return the next message, a binary one.
+
+        Raises:
+            aiohttp.WSMessageTypeError: It is a text.
+            ClientGone: The socket is closed. Where nobody catches it, it is no error.
+        """
+        try:
+            return await super().receive_bytes(timeout=timeout)
+        except WSMessageTypeError:
+            self._raise_if_over()
+            raise
+
+    def _raise_if_over(self) -> None:
+        if self.closed:
+            raise Disconnected("waiting for a websocket message") from None
+
+    def send_str(self, data: str, compress: int | None = None) -> Coroutine[Any, Any, None]:
         """Send a text message, after the handshake.
 
         Raises:
-            ClientGone: The client has left.
+            ClientGone: The client has left, or has not read for too long.
+            WebSocketClosed: The view has closed the socket itself.
         """
-        async with self._sending():
-            await super().send_str(data, compress)
+        if not isinstance(data, str):
+            raise TypeError(f"send_str() sends str, not {type(data).__name__}")
+        return self._send(data.encode(), WSMsgType.TEXT, compress)
 
-    async def send_bytes(self, data: bytes, compress: int | None = None) -> None:
-        """Send a binary message, after the handshake.
+    def send_bytes(self, data: bytes, compress: int | None = None) -> Coroutine[Any, Any, None]:
+        """Send a binary message; it raises what :meth:`send_str` does."""
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(f"send_bytes() sends bytes, not {type(data).__name__}")
+        return self._send(data, WSMsgType.BINARY, compress)
 
-        Raises:
-            ClientGone: The client has left.
-        """
-        async with self._sending():
-            await super().send_bytes(data, compress)
+    def send_frame(
+        self, message: bytes, opcode: WSMsgType, compress: int | None = None
+    ) -> Coroutine[Any, Any, None]:
+        """Send one frame; it raises what :meth:`send_str` does."""
+        return self._send(message, opcode, compress)
 
-    async def send_frame(self, message: bytes, opcode: Any, compress: int | None = None) -> None:
-        """Send one frame, after the handshake.
+    def ping(self, message: bytes = b"") -> Coroutine[Any, Any, None]:
+        """Send a ping; it raises what :meth:`send_str` does."""
+        return self._send(message, WSMsgType.PING, None)
 
-        Raises:
-            ClientGone: The client has left.
-        """
-        async with self._sending():
-            await super().send_frame(message, opcode, compress)
+    def pong(self, message: bytes = b"") -> Coroutine[Any, Any, None]:
+        """Send a pong that nobody asked for; it raises what :meth:`send_str` does."""
+        return self._send(message, WSMsgType.PONG, None)
 
-    async def ping(self, message: bytes = b"") -> None:
-        """Send a ping, after the handshake.
-
-        Raises:
-            ClientGone: The client has left.
-        """
-        async with self._sending():
-            await super().ping(message)
-
-    async def pong(self, message: bytes = b"") -> None:
-        """Send a pong that nobody asked for, after the handshake.
-
-        Raises:
-            ClientGone: The client has left.
-        """
-        async with self._sending():
-            await super().pong(message)
-
-    @contextlib.asynccontextmanager
-    async def _sending(self) -> AsyncIterator[None]:
+    async def _send(self, message: bytes, opcode: WSMsgType, compress: int | None) -> None:
         if not self.prepared:
             await self.accept()
         try:
-            yield
+            await super().send_frame(message, opcode, compress)
+            await self._connection.drain()
         except ConnectionError as error:
-            doing = "sending a websocket message"
-            # In the socket's own view that is how it ends, and no error. In the view of somebody
-            # else, who only wants to send, it must not be taken for the end of that one's client.
-            if has_request_context() and request.environ is self._environ:
-                raise Disconnected(doing) from error
-            raise ClientGone(doing) from error
+            raise self._not_sent() from error
+        self.sent += len(message)
+
+    def _not_sent(self) -> Exception:
+        doing = "sending a websocket message"
+        if not self._is_own():
+            # Who only wants to send to it must not take this for the end of his own client.
+            return ClientGone(doing)
+        if self._closed_by_view is not None:
+            return WebSocketClosed(self._closed_by_view)
+        return Disconnected(doing)
+
+    def _is_own(self) -> bool:
+        """Return True in the socket's own view, and in tasks that it has started."""
+        return has_request_context() and request.environ.get("wsgi.websocket") is self
 
     async def close(
         self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = True
@@ -173,95 +290,25 @@ class WebSocket(web.WebSocketResponse):
             False if it was closed already.
         """
         await self.accept()
-        return await super().close(code=code, message=message, drain=drain)
+        if self.closed:
+            return False
+        if self.close_code is not None:
+            # aiohttp calls from receive(), where the client has closed or broken a rule. It would
+            # answer 1000 to each close, also to one whose code must not be sent.
+            code = _ANSWERS.get(self.close_code, self.close_code)
+        elif self._is_own():
+            self._closed_by_view = code
+        if drain:
+            with contextlib.suppress(ClientGone):
+                await self._connection.drain()
+        try:
+            return await super().close(code=code, message=message, drain=False)
+        finally:
+            self._drop_what_is_not_read()
 
-
-class WebSocketExchange(Exchange):
-    """An exchange whose answer may be a websocket: then WSGI's own answer is not sent."""
-
-    # True if the request failed outside of Flask, which would have answered 500.
-    _failed = False
-
-    @property
-    def websocket(self) -> WebSocket:
-        """The request's websocket."""
-        return cast("WebSocket", self.environ["wsgi.websocket"])
-
-    @property
-    def status(self) -> str:
-        """The status for the log."""
-        return "101 Switching Protocols" if self.websocket.prepared else super().status
-
-    def write(self, data: bytes) -> None:
-        """Send one piece of the body, unless there is a websocket."""
-        if not self.websocket.prepared:
-            super().write(data)
-
-    def finish(self) -> None:
-        """Send what is due after the body, unless there is a websocket."""
-        if not self.websocket.prepared:
-            super().finish()
-
-    def fail(self, status: str) -> None:
-        """Bring the answer to an end after the application has failed."""
-        self._failed = True
-        if not self.websocket.prepared:
-            super().fail(status)
-
-    async def end(self) -> None:
-        """Close the websocket: 1000 after a view that returned, 1011 after one that failed."""
-        if not self.websocket.prepared:
-            await super().end()
-            return
-        head = self.pending.head
-        failed = self._failed or (head is not None and head.code >= 500)
-        await self.websocket.close(code=WSCloseCode.INTERNAL_ERROR if failed else WSCloseCode.OK)
-
-    @property
-    def is_streaming(self) -> bool:
-        """True while an HTTP body is under way; a websocket tells its view itself that it ends."""
-        return not self.websocket.prepared and super().is_streaming
-
-    def client_half_closed(self) -> bool:
-        """Take note that the client sends no more; a websocket is over with that."""
-        return super().client_half_closed() and not self.websocket.prepared
-
-    def release(self) -> None:
-        """Count the websocket no more."""
-        super().release()
-        self.websocket.hang_up()
-
-    def response(self) -> web.StreamResponse:
-        """Return the websocket, or what aiohttp is told about the HTTP answer."""
-        return self.websocket if self.websocket.prepared else super().response()
-
-
-def origin_is_allowed(environ: Environ, allowed: tuple[str, ...]) -> bool:
-    """Return True if the page that opens a websocket may do so.
-
-    A browser sends the page's origin, and the user's cookies with it: without this check any page
-    could talk to the application in the user's name (RFC 6455, section 10.2). Other clients send
-    no Origin, and pass.
-
-    Args:
-        allowed: Origins besides the request's own; ``"*"`` is every one.
-    """
-    origin = environ.get("HTTP_ORIGIN")
-    if origin is None or "*" in allowed:
-        return True
-    origin = origin.lower()
-    if origin in allowed:
-        return True
-    own = f"{environ['wsgi.url_scheme']}://{environ.get('HTTP_HOST', '')}".lower()
-    authority = _authority(origin)
-    return authority is not None and authority == _authority(own)
-
-
-def _authority(origin: str) -> tuple[str, str, int | None] | None:
-    """Return scheme, host and port, or None if there is no host that could be compared."""
-    try:
-        parts = urlsplit(origin)
-        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-    except ValueError:
-        return None
-    return (parts.scheme, parts.hostname, port) if parts.hostname else None
+    def _drop_what_is_not_read(self) -> None:
+        """Let the rest of what was sent hold the connection for a while, not for ever."""
+        transport = self._request.transport
+        if transport is not None and transport.get_write_buffer_size():
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._options.close_timeout, transport.abort)

@@ -1,10 +1,13 @@
 """What can go wrong, as one tree.
 
 FlaskAioHTTPError
+├── AlreadyAccepted      (RuntimeError)     ``aio.ws.accept()`` with wishes, after the handshake
 ├── BridgeRequired       (RuntimeError)     waiting on the event loop's own bare stack
 ├── ClientGone           (ConnectionError)  the client left before the request or answer was whole
+├── ConcurrentReceive    (RuntimeError)     two tasks wait for messages of one websocket at once
 ├── InvalidResponse      (ValueError)       the application broke a rule of PEP 3333 or RFC 9110
 ├── NoWebSocket          (RuntimeError)     ``aio.ws`` in a request that is not a websocket's
+├── WebSocketClosed      (RuntimeError)     a websocket is used after its own view has closed it
 ├── WebSocketUnsupported (RuntimeError)     a websocket route under a server that has none
 ├── WebSocketRejected    (ConnectionError)  a test's websocket was answered with plain HTTP
 ├── WebSocketEnded       (ConnectionError)  a test uses a websocket that has been closed
@@ -25,8 +28,10 @@ from __future__ import annotations
 from typing import Any
 
 __all__ = (
+    "AlreadyAccepted",
     "BridgeRequired",
     "ClientGone",
+    "ConcurrentReceive",
     "FlaskAioHTTPError",
     "InvalidApplication",
     "InvalidResponse",
@@ -36,6 +41,7 @@ __all__ = (
     "NotInitialized",
     "RoomMessageTooLarge",
     "RoomsUnavailable",
+    "WebSocketClosed",
     "WebSocketEnded",
     "WebSocketRejected",
     "WebSocketTimeout",
@@ -45,6 +51,16 @@ __all__ = (
 
 class FlaskAioHTTPError(Exception):
     """Base of all errors of this package."""
+
+
+class AlreadyAccepted(FlaskAioHTTPError, RuntimeError):
+    """Raised when ``accept()`` is given a protocol or headers after the handshake."""
+
+    def __str__(self) -> str:
+        return (
+            "the websocket's handshake is over: call 'await aio.ws.accept(protocol=..., "
+            "headers=...)' before anything is sent or received"
+        )
 
 
 class BridgeRequired(FlaskAioHTTPError, RuntimeError):
@@ -84,6 +100,16 @@ class ClientGone(FlaskAioHTTPError, ConnectionError):
         return f"the client closed the connection while the server was {self.what}"
 
 
+class ConcurrentReceive(FlaskAioHTTPError, RuntimeError):
+    """Raised when a task waits for messages of a websocket while another one does."""
+
+    def __str__(self) -> str:
+        return (
+            "another task waits for messages of this websocket already: let one task receive, and "
+            "give the others what they need, for example through an asyncio.Queue"
+        )
+
+
 class InvalidResponse(FlaskAioHTTPError, ValueError):
     """Raised to the application when its answer breaks PEP 3333 or RFC 9110.
 
@@ -117,6 +143,24 @@ class NoWebSocket(FlaskAioHTTPError, RuntimeError):
         return (
             f"'{self.method} {self.path}' is not a websocket request: use aio.ws only in a view "
             "decorated with @websocket, or ask has_websocket() first"
+        )
+
+
+class WebSocketClosed(FlaskAioHTTPError, RuntimeError):
+    """Raised when a view goes on to use the websocket that it has closed itself.
+
+    Args:
+        code: With which code it was closed (RFC 6455, section 7.4).
+    """
+
+    def __init__(self, code: int | None) -> None:
+        super().__init__(code)
+        self.code = code
+
+    def __str__(self) -> str:
+        return (
+            f"this websocket was closed with code {self.code}: nothing can be sent or received any "
+            "more. Leave the loop after 'await aio.ws.close()', or ask 'aio.ws.closed' first"
         )
 
 

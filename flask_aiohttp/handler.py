@@ -28,7 +28,9 @@ from ._routing import Place, Router
 from ._settings import ServerSettings
 from ._threads import ThreadPool
 from ._traffic import Traffic
-from ._websocket import WebSocket, WebSocketExchange
+from ._websocket import WebSocket
+from ._websocket_exchange import WebSocketExchange
+from ._websocket_options import default_options
 from ._writer import Connection
 from .exceptions import ClientGone
 from .util import find_flask_apps
@@ -87,6 +89,7 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
         # Made by start().
         self._router: Router | None = None
         self._intake = Intake(self.settings)
+        self._websocket_options = default_options(self.settings)
 
     async def start(self) -> None:
         """Start the thread pool and read the routes, on the loop that will serve."""
@@ -95,6 +98,7 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
         self.pool = ThreadPool(self.settings.threads)
         self._router = self._make_router()
         self._intake = Intake(self.settings)
+        self._websocket_options = default_options(self.settings)
 
     def _make_router(self) -> Router | None:
         flask_apps = find_flask_apps(self.wsgi)
@@ -143,13 +147,21 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
         application, kind = self.wsgi, Exchange
         if environ["RAW_URI"] == "*":
             application, environ["SCRIPT_NAME"] = server_options, ""
+        connection = Connection(request, settings.send_timeout, settings.sendfile)
         if is_websocket_upgrade(environ):
             kind = WebSocketExchange
-            environ["wsgi.websocket"] = WebSocket(request, environ, settings, self.traffic)
+            environ["wsgi.websocket"] = WebSocket(
+                request,
+                environ,
+                connection,
+                options=self._websocket_options,
+                traffic=self.traffic,
+                server=settings.server,
+            )
         return kind(
             application,
             environ,
-            Connection(request, settings.send_timeout, settings.sendfile),
+            connection,
             Client(
                 asyncio.current_task(),
                 self.traffic,

@@ -5,15 +5,17 @@ from __future__ import annotations
 import functools
 import inspect
 import types
-from collections.abc import Callable
-from typing import Any, TypeVar, cast, overload
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NoReturn, TypeVar, cast, overload
 
 from flask import abort, current_app, request
 
 from ._environ import is_websocket_upgrade
+from ._handshake import warn_of_lost_session
 from ._routing import mark_websocket_view
 from ._waiting import await_
 from ._websocket import WebSocket
+from ._websocket_options import parse_options
 from .exceptions import WebSocketUnsupported
 
 __all__ = (
@@ -61,12 +63,24 @@ def websocket(function: Callable[..., Any], /) -> Callable[..., Any]: ...
 
 @overload
 def websocket(
-    *, failure_status_code: int = 400
+    *,
+    failure_status_code: int = 400,
+    protocols: str | Sequence[str] = ...,
+    heartbeat: float | None = ...,
+    timeout: float | None = ...,
+    max_msg_size: int = ...,
+    compress: bool = ...,
+    origins: str | Collection[str] = ...,
+    close_timeout: float = ...,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]: ...
 
 
 def websocket(
-    function: Callable[..., Any] | None = None, /, *, failure_status_code: int = 400
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    failure_status_code: int = 400,
+    **options: Any,
 ) -> Callable[..., Any]:
     """Mark a view as a websocket's.
 
@@ -75,19 +89,37 @@ def websocket(
     with ``yield from``, or ``def``; the last one takes a thread of the pool for as long as the
     socket is open, and waits with ``await_()``.
 
+    What is not given here is what the application's configuration says
+    (``AIOHTTP_WEBSOCKET_HEARTBEAT`` and so on), or gunicorn's ``websocket_max_message_size``.
+
     Args:
         failure_status_code: Status of the answer to a request that asks for no websocket.
+        protocols: Subprotocols that the view speaks. The first that the client offers and that is
+            among them is chosen: ``aio.ws.ws_protocol``.
+        heartbeat: Seconds between two pings; a client that does not answer within half of that
+            is dropped. None sends none.
+        timeout: Seconds in which a message must come; then ``TimeoutError`` is raised to the view.
+            None waits for ever.
+        max_msg_size: A message of so many bytes closes the socket with 1009; 0 is no limit.
+        compress: True to compress where the client can.
+        origins: Origins besides its own whose pages may open the socket; ``"*"`` is every one.
+        close_timeout: Seconds that a client has to answer a close.
 
     Raises:
+        InvalidSetting: An option has a value that cannot be used.
+        TypeError: There is no such option.
         WebSocketUnsupported: While serving: the server has no websockets.
     """
-    if function is None:
-        return functools.partial(_websocket_view, failure_status_code=failure_status_code)
-    return _websocket_view(function, failure_status_code=failure_status_code)
+    wrap = functools.partial(
+        _websocket_view,
+        failure_status_code=failure_status_code,
+        options=parse_options(options),
+    )
+    return wrap if function is None else wrap(function)
 
 
 def _websocket_view(
-    function: Callable[..., Any], *, failure_status_code: int
+    function: Callable[..., Any], *, failure_status_code: int, options: dict[str, Any]
 ) -> Callable[..., Any]:
     if inspect.isgeneratorfunction(function):
         function = async_(function)
@@ -97,7 +129,7 @@ def _websocket_view(
 
         @functools.wraps(function)
         async def async_view(*args: Any, **kwargs: Any) -> Any:
-            socket = _socket(failure_status_code)
+            socket = _socket(failure_status_code, options)
             return await _outcome(socket, await function(*args, **kwargs))
 
         view = async_view
@@ -105,7 +137,7 @@ def _websocket_view(
 
         @functools.wraps(function)
         def sync_view(*args: Any, **kwargs: Any) -> Any:
-            socket = _socket(failure_status_code)
+            socket = _socket(failure_status_code, options)
             return await_(_outcome(socket, function(*args, **kwargs)))
 
         view = sync_view
@@ -114,17 +146,24 @@ def _websocket_view(
     return view
 
 
-def _socket(failure_status_code: int) -> WebSocket:
+def _socket(failure_status_code: int, options: dict[str, Any]) -> WebSocket:
     if not has_websocket():
         if is_websocket_upgrade(request.environ):
             raise WebSocketUnsupported(
                 request.path, request.environ.get("SERVER_SOFTWARE", "this server")
             )
-        try:
-            abort(failure_status_code)
-        except LookupError:  # Werkzeug has no exception for it, as for 426 Upgrade Required
-            abort(current_app.response_class(status=failure_status_code))
-    return cast("WebSocket", request.environ["wsgi.websocket"])
+        _refuse(failure_status_code)
+    socket = cast("WebSocket", request.environ["wsgi.websocket"])
+    socket.configure(options)
+    return socket
+
+
+def _refuse(status_code: int) -> NoReturn:
+    """Answer a request that asks for no websocket."""
+    try:
+        abort(status_code)
+    except LookupError:  # Werkzeug has no exception for it, as for 426 Upgrade Required
+        abort(current_app.response_class(status=status_code))
 
 
 async def _outcome(socket: WebSocket, value: Any) -> Any:
@@ -133,6 +172,7 @@ async def _outcome(socket: WebSocket, value: Any) -> Any:
         # A view that says nothing has nothing against the socket: it opens, and is closed.
         await socket.accept()
     if socket.prepared:
+        warn_of_lost_session(request.endpoint or "")
         return current_app.response_class(status=101)
     return value
 

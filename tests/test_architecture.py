@@ -18,8 +18,9 @@ LADDER: tuple[tuple[str, ...], ...] = (
     ("_devserver", "_server", "_service", "_fallback", "_native_log"),
     ("handler", "helper", "rooms"),
     (
-        *("_exchange", "_client", "_protocol", "_websocket", "_writer", "_body_input"),
+        *("_exchange", "_client", "_protocol", "_writer", "_body_input", "_values"),
         *("_head_timer", "_intake"),
+        *("_websocket", "_websocket_exchange", "_websocket_options", "_handshake", "_origin"),
         *("_disconnected", "_file_wrapper", "_held_body", "_sse", "_routing", "_settings"),
         *("_traffic", "util", "_lifespan", "_state", "_tasks"),
         *("_activity", "_dump", "_pool_watch", "_watch"),

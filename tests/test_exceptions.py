@@ -14,8 +14,10 @@ import pytest
 from flask_aiohttp import exceptions
 from flask_aiohttp._disconnected import Disconnected
 from flask_aiohttp.exceptions import (
+    AlreadyAccepted,
     BridgeRequired,
     ClientGone,
+    ConcurrentReceive,
     FlaskAioHTTPError,
     InvalidApplication,
     InvalidResponse,
@@ -25,6 +27,7 @@ from flask_aiohttp.exceptions import (
     NoWebSocket,
     RoomMessageTooLarge,
     RoomsUnavailable,
+    WebSocketClosed,
     WebSocketEnded,
     WebSocketRejected,
     WebSocketTimeout,
@@ -42,6 +45,24 @@ class Refused:
 REFUSED = Refused()
 
 ERRORS: list[tuple[FlaskAioHTTPError, dict[str, Any], str]] = [
+    (
+        AlreadyAccepted(),
+        {},
+        "the websocket's handshake is over: call 'await aio.ws.accept(protocol=..., headers=...)' "
+        "before anything is sent or received",
+    ),
+    (
+        ConcurrentReceive(),
+        {},
+        "another task waits for messages of this websocket already: let one task receive, and give "
+        "the others what they need, for example through an asyncio.Queue",
+    ),
+    (
+        WebSocketClosed(1000),
+        {"code": 1000},
+        "this websocket was closed with code 1000: nothing can be sent or received any more. Leave "
+        "the loop after 'await aio.ws.close()', or ask 'aio.ws.closed' first",
+    ),
     (
         BridgeRequired("<coroutine>"),
         {"awaitable": "<coroutine>"},

@@ -10,7 +10,7 @@ from watching import Application
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from flask_aiohttp import AioHTTP, InvalidSetting, websocket
-from flask_aiohttp._websocket import origin_is_allowed
+from flask_aiohttp._origin import origin_is_allowed
 
 
 @pytest.mark.parametrize(

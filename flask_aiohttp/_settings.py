@@ -110,6 +110,10 @@ class ServerSettings:
     # Origins besides its own from which a browser may open a websocket; "*" is every one.
     websocket_origins: tuple[str, ...] = ()
 
+    # The secret that the processes which share their rooms have in common; None if this one is
+    # alone.
+    rooms_key: str | None = None
+
     # Redis that carries the messages of rooms, the prefix of its channels, by default one for each
     # application, and the bytes that a member of a room may be behind.
     rooms_url: str | None = None

@@ -10,6 +10,7 @@ from gunicorn.http.wsgi import WSGIErrorsWrapper
 
 from flask_aiohttp._settings import ServerSettings
 
+from . import _rooms
 from ._access import access_log
 from ._hooks import request_hooks
 from ._policy import policy_of
@@ -30,6 +31,7 @@ def from_gunicorn(worker: Any) -> ServerSettings:
         disconnect_grace=cfg.asgi_disconnect_grace_period,
         graceful_timeout=cfg.graceful_timeout,
         websocket_max_message_size=cfg.websocket_max_message_size,
+        rooms_key=_rooms.key(),
         script_name=os.environ.get("SCRIPT_NAME", ""),
         multiprocess=cfg.workers > 1,
         server=SERVER,

@@ -26,6 +26,7 @@ from gunicorn.workers import base
 from flask_aiohttp import InvalidApplication, _loops
 from flask_aiohttp._server import Server
 
+from . import _rooms
 from ._application import WHAT_TO_NAME, as_aiohttp_application, check_application
 from ._check import describe, refusals
 from ._last_words import last_words
@@ -47,6 +48,7 @@ class Worker(base.Worker):
         super().__init__(*args, **kwargs)
         # This runs in the master, also after HUP, when gunicorn does not call check_config().
         describe(self.cfg, self.log)
+        _rooms.prepare(self.cfg)
 
         # True after SIGINT or SIGQUIT: stop without waiting for requests.
         self.quick = False

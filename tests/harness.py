@@ -104,7 +104,8 @@ class Gunicorn:
     ) -> None:
         self.log_path = directory / f"gunicorn-{time.monotonic_ns()}.log"
         command = [
-            *(sys.executable, "-m", "gunicorn", application, "--no-control-socket"),
+            # The script, as "python -m gunicorn" cannot start a new master (USR2).
+            *(str(Path(sys.executable).with_name("gunicorn")), application, "--no-control-socket"),
             *("--worker-class", worker, "--bind", bind, "--pythonpath", str(APPS)),
             *options,
         ]

@@ -8,6 +8,9 @@
     _message    a message, encoded once
     _bus        what carries messages between workers; the bus of a process that is alone
     _buses      which of them there is
+    _mesh       the bus of one machine; _wire is one of its connections
+    _directory  where its workers find each other
+    _frames     what they say to each other
     _outside    the hub of a process that is no worker
 
 At most once, in order for each sender and room, and every queue has an end.

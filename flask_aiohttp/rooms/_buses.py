@@ -7,6 +7,7 @@ import asyncio
 from .._settings import ServerSettings
 from ._bus import Bus, NoBus, Receiver
 from ._hub import Hub
+from ._mesh import Mesh
 
 __all__ = ("make_hub",)
 
@@ -20,6 +21,8 @@ def make_hub(name: str, settings: ServerSettings, loop: asyncio.AbstractEventLoo
     """
 
     def make_bus(receiver: Receiver) -> Bus:
+        if settings.rooms_key is not None:
+            return Mesh(receiver, settings.rooms_key, settings.logger)
         return NoBus()
 
     return Hub(make_bus, loop, settings.rooms_backlog, settings.logger)

@@ -1,0 +1,135 @@
+"""Clients of several workers, who write down what they hear while somebody speaks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+from harness import PATIENCE, Gunicorn, eventually
+
+__all__ = ("Crowd", "Member", "Speaker", "crowd")
+
+
+@dataclass
+class Member:
+    """One websocket in the room, from its first message to its end."""
+
+    worker: int
+    # The first number that was spoken after it had joined.
+    first: int
+    heard: list[int] = field(default_factory=list)
+    # True while the socket is open; it is not to be expected of one that was closed to hear more.
+    open: bool = True
+
+
+class Speaker:
+    """Sends numbers to the room, one after the other, through whichever worker there is."""
+
+    def __init__(self, session: aiohttp.ClientSession, server: Gunicorn, room: str) -> None:
+        self._session = session
+        self._server = server
+        self._room = room
+
+        # The number that is sent next, and all that a worker says to have sent to everybody.
+        self.next = 0
+        self.sent: list[int] = []
+        self.partly: list[int] = []
+        self.workers: set[int] = set()
+
+    async def run(self) -> None:
+        """Speak until cancelled."""
+        while True:
+            with contextlib.suppress(aiohttp.ClientError, TypeError, ConnectionError):
+                url = f"{self._server.url}/speak/{self._room}"
+                async with self._session.ws_connect(url) as socket:
+                    self.workers.add((await socket.receive_json())["worker"])
+                    while True:
+                        number, self.next = self.next, self.next + 1
+                        await socket.send_json(number)
+                        reached = await socket.receive_json()
+                        (self.sent if reached else self.partly).append(number)
+                        await asyncio.sleep(0.001)
+            await asyncio.sleep(0.01)
+
+    async def speak_on(self, number: int = 50) -> None:
+        """Wait until so many more have been sent."""
+        goal = len(self.sent) + number
+        await eventually(lambda: len(self.sent) >= goal, f"{number} more messages")
+
+
+class Crowd:
+    """Members of one room at one or more servers, and who speaks there."""
+
+    def __init__(self, session: aiohttp.ClientSession, room: str) -> None:
+        self.session = session
+        self.room = room
+        self.members: list[Member] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def join(self, server: Gunicorn, speaker: Speaker) -> Member:
+        """Add one member at whichever worker takes it."""
+        url = f"{server.url}/join/{self.room}"
+        socket = await self.session.ws_connect(url)
+        heard = []
+        # It hears from the moment at which it has joined, and says then who it is.
+        while isinstance(said := await socket.receive_json(timeout=PATIENCE), int):
+            heard.append(said)
+        member = Member(said["worker"], speaker.next, heard)
+        self.members.append(member)
+        self._tasks.append(asyncio.create_task(self._hear(member, socket)))
+        return member
+
+    async def _hear(self, member: Member, socket: Any) -> None:
+        try:
+            async for message in socket:
+                member.heard.append(int(message.data))
+        finally:
+            member.open = False
+            await socket.close()
+
+    async def fill(self, server: Gunicorn, speaker: Speaker, workers: set[int]) -> None:
+        """Join until each of *workers* has a member."""
+        while not workers <= {member.worker for member in self.members}:
+            await self.join(server, speaker)
+
+    async def check(self, speaker: Speaker) -> None:
+        """Assert that each has heard once and in order what was sent while it was there."""
+        last = speaker.sent[-1]
+
+        def all_there() -> bool:
+            return all(m.heard and m.heard[-1] >= last for m in self.members if m.open)
+
+        await eventually(all_there, "the last message at all members")
+        for member in self.members:
+            heard = member.heard
+            assert heard == sorted(set(heard)), f"twice or out of order: {heard}"
+            end = last if member.open else (heard[-1] if heard else -1)
+            due = {number for number in speaker.sent if member.first <= number <= end}
+            assert due <= set(heard), f"missed: {sorted(due - set(heard))}"
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+
+@contextlib.asynccontextmanager
+async def crowd(*servers: Gunicorn, room: str = "a") -> AsyncIterator[tuple[Crowd, Speaker]]:
+    """Yield a crowd without members and somebody who speaks at the first server."""
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        speaker = Speaker(session, servers[0], room)
+        people = Crowd(session, room)
+        speaking = asyncio.create_task(speaker.run())
+        try:
+            await speaker.speak_on(1)
+            yield people, speaker
+        finally:
+            speaking.cancel()
+            await asyncio.wait({speaking})
+            await people.close()

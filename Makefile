@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 8000
+REQUESTS ?= 300000
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-lowest check lint types duplicates clean
+.PHONY: demo test test-lowest soak check lint types duplicates clean
 
 demo: $(VENV)/.installed
 	@echo "Open http://127.0.0.1:$(PORT) in a browser. Ctrl-C stops."
@@ -17,6 +18,10 @@ test: $(VENV)/.installed-test
 # The same with the oldest versions that setup.cfg allows.
 test-lowest: $(VENV)/.installed-lowest
 	$(BIN)/pytest $(TESTS)
+
+# 300,000 requests of all kinds to one worker, which must hold no more afterwards.
+soak: $(VENV)/.installed-test
+	$(BIN)/python tests/soak.py --requests $(REQUESTS)
 
 check: lint types duplicates test
 

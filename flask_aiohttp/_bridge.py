@@ -146,7 +146,12 @@ def await_chain(awaitable: Any) -> Iterator[types.FrameType]:
                 awaitable = getattr(awaitable, awaits)
                 break
         else:
-            return
+            # A step of an async generator does not say whose it is.
+            wrapped = (each for each in gc.get_referents(awaitable) if type(each) in _SUSPENDABLE)
+            awaitable = next(wrapped, None)
+
+
+_SUSPENDABLE: Final = (types.CoroutineType, types.GeneratorType, types.AsyncGeneratorType)
 
 
 def _carry() -> None:

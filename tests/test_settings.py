@@ -59,6 +59,11 @@ def test_a_flask_configuration_changes_what_it_names_and_nothing_else() -> None:
         ("AIOHTTP_HEAD_TIMEOUT", 1, "head_timeout", 1.0),
         ("AIOHTTP_BODY_TIMEOUT", 1, "body_timeout", 1.0),
         ("AIOHTTP_SEND_TIMEOUT", "2.5", "send_timeout", 2.5),
+        ("AIOHTTP_SLOW_LOOP", 0, "slow_loop", 0.0),
+        ("AIOHTTP_SLOW_LOOP", "0", "slow_loop", 0.0),
+        ("AIOHTTP_SLOW_LOOP", None, "slow_loop", 0.0),
+        ("AIOHTTP_SLOW_LOOP", "0.1", "slow_loop", 0.1),
+        ("AIOHTTP_SLOW_REQUEST", 5, "slow_request", 5.0),
         ("AIOHTTP_CANCEL_ON_DISCONNECT", True, "cancel_on_disconnect", True),
         ("AIOHTTP_WEBSOCKET_ORIGINS", [], "websocket_origins", ()),
         ("AIOHTTP_WEBSOCKET_ORIGINS", "*", "websocket_origins", ("*",)),
@@ -88,6 +93,7 @@ def test_a_value_is_taken_in_the_forms_that_people_write(
 
 WHOLE_NUMBER = "a whole number, at least 1"
 SECONDS = "a number of seconds, more than 0"
+OR_NEVER = "a number of seconds, or None for never"
 ORIGINS = "origins like 'https://example.org', or '*'"
 
 
@@ -99,6 +105,8 @@ ORIGINS = "origins like 'https://example.org', or '*'"
         *(("AIOHTTP_HEAD_TIMEOUT", value, SECONDS) for value in (0, None)),
         *(("AIOHTTP_BODY_TIMEOUT", value, SECONDS) for value in (0, -1, True, None, "soon", "")),
         *(("AIOHTTP_SEND_TIMEOUT", value, SECONDS) for value in (float("nan"), float("inf"))),
+        *(("AIOHTTP_SLOW_LOOP", value, OR_NEVER) for value in (-1, True, False, "soon", "")),
+        *(("AIOHTTP_SLOW_REQUEST", value, OR_NEVER) for value in (float("nan"), float("inf"))),
         *(("AIOHTTP_CANCEL_ON_DISCONNECT", value, "True or False") for value in ("yes", 1, None)),
         *(("AIOHTTP_WEBSOCKET_ORIGINS", value, ORIGINS) for value in ("", "example.org", None)),
         *(("AIOHTTP_WEBSOCKET_ORIGINS", value, ORIGINS) for value in (1, ["*", 1], [b"http://a"])),

@@ -134,7 +134,7 @@ async def stream() -> Response:
 @app.route("/block")
 async def block() -> str:
     say("blocking")
-    time.sleep(60)  # the line that the log must name
+    time.sleep(float(request.args.get("seconds", 60)))  # the line that the log must name
     return "too late"
 
 

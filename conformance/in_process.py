@@ -80,8 +80,10 @@ class _Exchange(Exchange):
     Three of Werkzeug's tests have applications that yield str, and one has a status of two digits.
     """
 
-    def __init__(self, application: Any, environ: Any, connection: Any, **kwargs: Any) -> None:
-        super().__init__(self._call_application, environ, connection, **kwargs)
+    def __init__(
+        self, application: Any, environ: Any, connection: Any, client: Any, **kwargs: Any
+    ) -> None:
+        super().__init__(self._call_application, environ, connection, client, **kwargs)
         self._lenient = application
         self._call: _InProcessCall = connection
 

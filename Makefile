@@ -73,3 +73,12 @@ conformance: .venv-conformance/.installed
 .PHONY: docs
 docs: $(VENV)/.installed
 	$(BIN)/python docs/make_settings.py
+
+# The testsuite of the websocket protocol, against gunicorn with this worker. It needs Python 2.7.
+.PHONY: autobahn autobahn-full
+PYTHON27 ?= python2.7
+autobahn: $(VENV)/.installed
+	$(BIN)/python conformance/autobahn/run.py --python27 "$(PYTHON27)"
+
+autobahn-full: $(VENV)/.installed
+	$(BIN)/python conformance/autobahn/run.py --python27 "$(PYTHON27)" --full

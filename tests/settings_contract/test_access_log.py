@@ -120,7 +120,7 @@ def send(server: Gunicorn, request: str) -> bytes:
 
 def lines(server: Gunicorn) -> list[Fields]:
     """The lines of the access log so far, by atom."""
-    found = re.findall(r"^ACCESS\t(.*)$", server.log, re.MULTILINE)
+    found = re.findall(r"^ACCESS\t(.*)\n", server.log, re.MULTILINE)
     return [dict(zip(ALL, line.split("\t"), strict=True)) for line in found]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from harness import Gunicorn, eventually
+from harness import Gunicorn, eventually, wait_for
 
 WORKERS = ("gthread", "flask_aiohttp_worker.Worker")
 
@@ -94,7 +94,7 @@ def start(gunicorn: Callable[..., Gunicorn], tmp_path: Path, worker: str, hooks:
 
 def said(server: Gunicorn, name: str) -> list[dict[str, Any]]:
     """What the hook *name* has written."""
-    return [json.loads(line) for line in re.findall(rf"^HOOK {name} (.*)$", server.log, re.M)]
+    return [json.loads(line) for line in re.findall(rf"^HOOK {name} (.*)\n", server.log, re.M)]
 
 
 def send(server: Gunicorn, request: str) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def send(server: Gunicorn, request: str) -> dict[str, Any]:
     body = b"body" if method == "POST" else None
     with contextlib.suppress(http.client.IncompleteRead):  # of an answer that fails later
         server.request(path, method, body, headers={"Connection": "close", "X-Case": "Kept"})
-    server.wait_for_log("HOOK post", times=before + 1)
+    wait_for(lambda: len(said(server, "post")) > before, "the second hook")
     facts = {name: said(server, name)[before] for name in ("pre", "post")}
     for each in facts.values():
         each.pop("thread")
@@ -150,7 +150,7 @@ def test_the_hooks_run_in_the_request_s_own_thread(
     server = start(gunicorn, tmp_path, worker, HOOKS)
 
     thread = int(server.get(path).split()[0])
-    server.wait_for_log("HOOK post")
+    wait_for(lambda: said(server, "post"), "the second hook")
 
     assert [thread, thread] == [said(server, name)[0]["thread"] for name in ("pre", "post")]
 
@@ -162,7 +162,7 @@ def test_the_hooks_of_an_async_view_run_on_the_loop(
     server = start(gunicorn, tmp_path, WORKERS[1], HOOKS)
 
     main = int(server.get("/where-async").split()[0])
-    server.wait_for_log("HOOK post")
+    wait_for(lambda: said(server, "post"), "the second hook")
 
     assert [main, main] == [said(server, name)[0]["thread"] for name in ("pre", "post")]
     assert "/where-async" == said(server, "post")[0]["seen"]

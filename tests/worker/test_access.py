@@ -1,15 +1,14 @@
-"""gunicorn's access log and its statistics tell of each request, once, when it has ended."""
+"""gunicorn's access log tells of each request, once, when it has ended."""
 
 from __future__ import annotations
 
 import re
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
 import pytest
-from harness import PATIENCE, Gunicorn, wait_for
+from harness import Gunicorn, wait_for
 
 from .conftest import Release
 
@@ -82,34 +81,6 @@ def test_a_format_of_ones_own_is_filled_in(gunicorn: Callable[..., Gunicorn]) ->
     size = len(f"loop {pid}")
     expected = f"127.0.0.1|GET|/async|a=1|HTTP/1.1|200|{size}|me|text/html; charset=utf-8|http|u|-"
     assert [expected] == line
-
-
-@pytest.fixture(name="statsd")
-def _statsd() -> Iterator[socket.socket]:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        sock.settimeout(PATIENCE)
-        yield sock
-
-
-def test_statsd_counts_requests_without_an_access_log(
-    gunicorn: Callable[..., Gunicorn], statsd: socket.socket
-) -> None:
-    """gunicorn's statistics are complete, though no line is written anywhere."""
-    host, port = statsd.getsockname()
-    server = gunicorn("worker_demo:app", "--statsd-host", f"{host}:{port}")
-
-    for path in ("/sync", "/async", "/missing"):
-        server.request(path)
-    received: list[str] = []
-    while sum(name.startswith("gunicorn.request.status") for name in received) < 3:
-        received.append(statsd.recv(1024).decode().partition(":")[0])
-
-    assert 3 == received.count("gunicorn.requests")
-    assert 3 == received.count("gunicorn.request.duration")
-    assert 2 == received.count("gunicorn.request.status.200")
-    assert 1 == received.count("gunicorn.request.status.404")
-    assert [] == access_lines(server)
 
 
 def test_no_access_log_is_the_default(gunicorn: Callable[..., Gunicorn], tmp_path: Path) -> None:

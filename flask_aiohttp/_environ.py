@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 from urllib.parse import unquote_to_bytes
 
-from ._policy import Names, RequestRefused, scheme_of
+from ._policy import Names, RequestRefused, scheme_of, too_large
 
 __all__ = (
     "Environ",
@@ -81,7 +81,7 @@ def build_environ(
         headers: Name and value of each header line, as they were sent.
 
     Raises:
-        RequestRefused: A header cannot be told from another one, or contradicts it.
+        RequestRefused: A header is too large, or cannot be told from another one.
     """
     environ, names = reading.environ.copy(), reading.names
     path, query = split_target(target)
@@ -96,7 +96,10 @@ def build_environ(
         path = unquote_to_bytes(path.encode("latin-1")).decode("latin-1")
     environ["PATH_INFO"] = path
 
+    limit = names.max_size
     for name, value in headers:
+        if len(name) + len(value) > limit:
+            raise too_large(name)
         variable = names[name]
         if variable is None:
             continue

@@ -14,6 +14,7 @@ from ._environ import Environ, Reading, build_environ, connection_environ
 from ._file_wrapper import FileWrapper
 from ._policy import Names, check
 from ._protocol import Protocol
+from ._proxied import ProxiedProtocol
 from ._settings import ServerSettings
 
 __all__ = ("Intake", "server_options")
@@ -65,11 +66,12 @@ class Intake:
     def _read(self, protocol: web.RequestHandler) -> Reading:
         peer, server = protocol.peername, protocol.sockname
         base = self._http if protocol.ssl_context is None else self._https
+        environ = connection_environ(base, peer, server)
+        if isinstance(protocol, ProxiedProtocol) and protocol.proxy_header is not None:
+            environ.update(protocol.proxy_header.environ())
+            peer = protocol.sender
         trusted = self._policy.proxies.have(peer, server)
-        return Reading(
-            connection_environ(base, peer, server),
-            self._names_of_proxies if trusted else self._names,
-        )
+        return Reading(environ, self._names_of_proxies if trusted else self._names)
 
 
 def server_options(_: Environ, start_response: Any) -> list[bytes]:

@@ -17,7 +17,17 @@ from typing import Any, Literal, TypeAlias
 
 from .exceptions import FlaskAioHTTPError
 
-__all__ = ("Addresses", "HeaderMap", "Names", "Policy", "RequestRefused", "check", "scheme_of")
+__all__ = (
+    "TOO_LARGE",
+    "Addresses",
+    "HeaderMap",
+    "Names",
+    "Policy",
+    "RequestRefused",
+    "check",
+    "scheme_of",
+    "too_large",
+)
 
 HeaderMap: TypeAlias = Literal["drop", "refuse", "dangerous"]
 
@@ -36,6 +46,7 @@ _HOST = re.compile(
 _CODINGS = frozenset(("chunked", "compress", "deflate", "gzip", "identity"))
 
 _BAD = "400 Bad Request"
+TOO_LARGE = "431 Request Header Fields Too Large"
 
 # Names of headers that are remembered. Clients choose them, so their number is bounded.
 _MAX_NAMES = 1024
@@ -148,6 +159,11 @@ class Names(dict[bytes, "str | None"]):
 
     def __init__(self, policy: Policy, *, trusted: bool) -> None:
         super().__init__({b"Content-Type": "CONTENT_TYPE", b"Content-Length": "CONTENT_LENGTH"})
+        # Bytes of the longest name and value together. aiohttp's parser has the same limit for
+        # each of the two: it means to add them, but forgets the name
+        # (aiohttp/_http_parser.pyx, _process_header, as of 3.14.5).
+        self.max_size = policy.max_field - _AROUND_VALUE
+
         self._header_map = policy.header_map
         self._kept = policy.proxy_names if trusted else frozenset[str]()
 
@@ -186,6 +202,11 @@ class Names(dict[bytes, "str | None"]):
 
 def _variable(name: str) -> str:
     return "HTTP_" + name.upper().replace("-", "_")
+
+
+def too_large(name: bytes) -> RequestRefused:
+    """Return the error for a header that is longer than its limit."""
+    return RequestRefused(TOO_LARGE, f"Error parsing headers: {name!r} is too large")
 
 
 def check(policy: Policy, environ: Mapping[str, Any], version: tuple[int, int]) -> None:

@@ -7,15 +7,15 @@ import contextlib
 from typing import Any
 
 from aiohttp import web
-from aiohttp.http_exceptions import LineTooLong
 
 from ._environ import Reading
 from ._exchange import Exchange
 from ._head_timer import HeadTimer
 from ._policy import RequestRefused
-from ._writer import SentResponse, http_date
+from ._refusal import Refusal, log_refusal, status_of
+from ._writer import SentResponse
 
-__all__ = ("Protocol", "linger_after", "log_refusal", "refuse", "watch")
+__all__ = ("Protocol", "linger_after", "refuse", "watch")
 
 # Seconds in which the next request of a pipeline has surely begun.
 _PAUSE = 0.05
@@ -23,11 +23,6 @@ _PAUSE = 0.05
 # Seconds and bytes that a refused client may go on sending: it looks at the answer afterwards.
 _LINGER = 2.0
 _MAX_SURPLUS = 1 << 22
-
-_TOO_LARGE = "431 Request Header Fields Too Large"
-
-# Characters of a client's that the log shows at most.
-_MAX_PROBLEM = 200
 
 
 class Protocol(HeadTimer):
@@ -122,7 +117,7 @@ class Protocol(HeadTimer):
         if status != 400:
             return super().handle_error(request, status, exc, message)
         first_line = (message or "").partition("\n")[0].rstrip(":")
-        refused = RequestRefused(_status_of(exc, self.max_line_size), first_line)
+        refused = RequestRefused(status_of(exc, self.max_line_size), first_line)
         return refuse(request, refused)
 
     def _close_if_idle_soon(self) -> None:
@@ -150,27 +145,12 @@ def watch(request: web.BaseRequest, exchange: Exchange | None) -> None:
 def refuse(request: web.BaseRequest, refused: RequestRefused) -> web.StreamResponse:
     """Answer what cannot be served as gunicorn does: one line in the log, and no traceback."""
     protocol = request.protocol
-    log_refusal(request, str(refused), protocol.logger)
+    log_refusal(protocol, str(refused))
     if isinstance(protocol, Protocol):
         return linger_after(Refusal(refused.status, protocol.server), request)
     response = web.Response(status=int(refused.status[:3]), text=f"{refused.status[4:]}\n")
     response.force_close()
     return response
-
-
-def log_refusal(request: web.BaseRequest, problem: str, logger: Any) -> None:
-    """Write one line; what the client has sent cannot end it, nor do anything to a terminal."""
-    peer = request.protocol.peername
-    address = peer[0] if isinstance(peer, tuple) else ""
-    logger.warning("Invalid request from ip=%s: %s", address, repr(problem[:_MAX_PROBLEM])[1:-1])
-
-
-def _status_of(error: BaseException | None, max_line_size: int) -> str:
-    """Return what gunicorn answers where aiohttp's parser has one status for everything."""
-    if isinstance(error, LineTooLong):
-        # The second argument is the limit that was passed.
-        return "414 URI Too Long" if error.args[1] == max_line_size else _TOO_LARGE
-    return _TOO_LARGE if "Too many headers" in str(error) else "400 Bad Request"
 
 
 def linger_after(response: web.StreamResponse, request: web.BaseRequest) -> web.StreamResponse:
@@ -179,28 +159,3 @@ def linger_after(response: web.StreamResponse, request: web.BaseRequest) -> web.
     if isinstance(protocol, Protocol) and isinstance(response, SentResponse):
         response.linger = protocol.linger
     return response
-
-
-class Refusal(SentResponse):
-    """The answer to what is no request.
-
-    Args:
-        status: For example ``"400 Bad Request"``.
-        server: The Server field.
-    """
-
-    def __init__(self, status: str, server: str) -> None:
-        super().__init__(int(status[:3]), 0, keep_alive=False)
-        self._answer = status
-        self._server = server
-
-    async def prepare(self, request: web.BaseRequest) -> None:
-        """Send it."""
-        body = f"{self._answer[4:]}\n".encode()
-        head = (
-            f"HTTP/1.1 {self._answer}\r\nServer: {self._server}\r\nDate: {http_date()}\r\n"
-            "Connection: close\r\nContent-Type: text/plain; charset=utf-8\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n"
-        ).encode("latin-1")
-        if request.transport is not None:
-            request.transport.write(head if request.method == "HEAD" else head + body)

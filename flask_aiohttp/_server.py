@@ -20,6 +20,7 @@ from ._intake import Intake
 from ._native_log import native_log_options
 from ._policy import RequestRefused
 from ._protocol import Protocol, refuse
+from ._proxied import ProxiedProtocol
 from ._service import SERVICE
 from ._settings import ServerSettings
 from ._traffic import Traffic
@@ -150,8 +151,13 @@ class Server:
         manager = self._runner.server
         assert manager is not None
 
+        options = {**self._options, "loop": loop, "server": self.settings.server}
+        kind: Callable[..., Protocol] = Protocol
+        if self.settings.proxy_protocol is not None:
+            kind, options["proxy_protocol"] = ProxiedProtocol, self.settings.proxy_protocol
+
         def connect() -> Protocol:
-            return Protocol(manager, loop=loop, server=self.settings.server, **self._options)
+            return kind(manager, **options)
 
         self._listeners.append(
             await loop.create_server(connect, sock=sock, ssl=ssl_context, backlog=backlog)

@@ -18,6 +18,7 @@ from aiohttp import web
 from . import _values
 from ._exchange import Exchange
 from ._policy import Policy
+from ._proxy_protocol import ProxyProtocol
 
 __all__ = ("AccessLog", "NoAccessLog", "RequestHooks", "ServerSettings", "with_config")
 
@@ -71,6 +72,9 @@ class ServerSettings:
 
     # What requests are served, and whose word counts.
     policy: Policy = dataclasses.field(default_factory=Policy)
+
+    # Whose headers of the PROXY protocol are read; by default nobody's.
+    proxy_protocol: ProxyProtocol | None = None
 
     # Seconds that requests in flight, tasks and websockets have to end at a stop.
     graceful_timeout: float = 30.0

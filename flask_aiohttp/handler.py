@@ -23,7 +23,8 @@ from ._environ import Environ, is_reusable, is_websocket_upgrade, mount
 from ._exchange import Exchange, WSGIApplication
 from ._intake import Intake, server_options
 from ._policy import RequestRefused
-from ._protocol import linger_after, log_refusal, refuse, watch
+from ._protocol import linger_after, refuse, watch
+from ._refusal import log_refusal
 from ._routing import Place, Router
 from ._settings import ServerSettings
 from ._threads import ThreadPool
@@ -197,7 +198,7 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
             logger.error("Error handling request %s %s", request.method, target, exc_info=error)
             exchange.fail("500 Internal Server Error")
         except RequestRefused as error:
-            log_refusal(request, str(error), logger)
+            log_refusal(request.protocol, str(error))
             exchange.fail(error.status)
         except Exception:
             logger.exception("Error handling request %s %s", request.method, target)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from flask_aiohttp._policy import Addresses, Policy
+from flask_aiohttp._proxy_protocol import ProxyProtocol
 
-__all__ = ("policy_of",)
+__all__ = ("policy_of", "proxy_protocol_of")
 
 # gunicorn's own ceilings; settings of 0 or less mean the highest one.
 _MAX_LINE = 8190
@@ -28,6 +29,14 @@ def policy_of(cfg: Any) -> Policy:
         proxy_names=frozenset(cfg.forwarder_headers),
         scheme_headers=dict(cfg.secure_scheme_headers),
     )
+
+
+def proxy_protocol_of(cfg: Any) -> ProxyProtocol | None:
+    """Return whose headers of the PROXY protocol *cfg* says to read."""
+    versions = {"v1": (1,), "v2": (2,), "auto": (1, 2)}.get(cfg.proxy_protocol)
+    if versions is None:
+        return None
+    return ProxyProtocol(versions, _addresses(cfg.proxy_allow_ips, cfg.proxy_allow_networks()))
 
 
 def _addresses(allowed: list[str], networks: list[Any]) -> Addresses:

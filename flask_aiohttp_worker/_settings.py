@@ -13,7 +13,7 @@ from flask_aiohttp._settings import ServerSettings
 from . import _rooms
 from ._access import access_log
 from ._hooks import request_hooks
-from ._policy import policy_of
+from ._policy import policy_of, proxy_protocol_of
 
 __all__ = ("from_gunicorn",)
 
@@ -27,6 +27,7 @@ def from_gunicorn(worker: Any) -> ServerSettings:
         threads=cfg.threads if cfg.threads > 1 else defaults.threads,
         keepalive=cfg.keepalive,
         policy=policy_of(cfg),
+        proxy_protocol=proxy_protocol_of(cfg),
         sendfile=cfg.sendfile,
         disconnect_grace=cfg.asgi_disconnect_grace_period,
         graceful_timeout=cfg.graceful_timeout,

@@ -76,7 +76,7 @@ def _settings() -> Iterator[tuple[Who, str, str]]:
     yield worker, "forwarded_allow_ips", "Addresses and networks; a Unix socket is trusted."
     yield worker, "secure_scheme_headers", "From trusted peers; contradictions are refused."
     yield worker, "forwarder_headers header_map", "As in gunicorn. ``Proxy`` is always dropped."
-    yield nobody, "proxy_protocol proxy_allow_ips", "not honoured yet: use X-Forwarded-For"
+    yield worker, "proxy_protocol proxy_allow_ips", "Versions 1 and 2; inside of TLS."
     yield Who.REFUSED, "protocol", "Only ``http``: gunicorn's own workers speak uwsgi."
     yield nobody, "uwsgi_allow_ips", "this worker does not speak uwsgi: remove it"
 

@@ -8,6 +8,7 @@ import http.client
 import os
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -185,6 +186,31 @@ class Gunicorn:
         future = pool.submit(self.request, path)
         pool.shutdown(wait=False)
         return future
+
+    def talk(
+        self, *pieces: bytes, tls: ssl.SSLContext | None = None, path: str | None = None
+    ) -> bytes:
+        """Send bytes on a connection of their own, close our side, and return what comes back.
+
+        Args:
+            path: Of a Unix socket.
+        """
+        with contextlib.ExitStack() as stack:
+            sock = socket.socket(socket.AF_INET if path is None else socket.AF_UNIX)
+            sock.settimeout(PATIENCE)
+            sock.connect(path or ("127.0.0.1", self.port))
+            if path is None:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if tls is not None:
+                sock = tls.wrap_socket(sock, server_hostname="127.0.0.1")
+            stack.enter_context(sock)
+            # Who has been refused may be cut off while he is still sending.
+            with contextlib.suppress(ConnectionError):
+                for piece in pieces:
+                    sock.sendall(piece)
+                if tls is None:
+                    sock.shutdown(socket.SHUT_WR)
+            return b"".join(iter(lambda: sock.recv(65536), b""))
 
     def get(self, path: str) -> str:
         """Return the text that *path* answers with 200."""

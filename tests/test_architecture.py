@@ -19,7 +19,7 @@ LADDER: tuple[tuple[str, ...], ...] = (
     ("handler", "helper", "rooms"),
     (
         *("_exchange", "_client", "_protocol", "_writer", "_body_input", "_values"),
-        *("_head_timer", "_intake"),
+        *("_head_timer", "_intake", "_proxied", "_refusal"),
         *("_websocket", "_websocket_exchange", "_websocket_options", "_handshake", "_origin"),
         *("_disconnected", "_file_wrapper", "_held_body", "_sse", "_routing", "_settings"),
         *("_traffic", "util", "_lifespan", "_state", "_tasks"),
@@ -27,7 +27,7 @@ LADDER: tuple[tuple[str, ...], ...] = (
     ),
     ("_waiting", "_background", "_threads", "_crossing", "_loops"),
     ("_stacks", "_seldom"),
-    ("_bridge", "_environ", "_policy", "_start_response"),
+    ("_bridge", "_environ", "_policy", "_proxy_protocol", "_start_response"),
     ("exceptions",),
 )
 
@@ -44,6 +44,7 @@ WORKER_USES = {
     "flask_aiohttp._loops",
     "flask_aiohttp._policy.Addresses",
     "flask_aiohttp._policy.Policy",
+    "flask_aiohttp._proxy_protocol.ProxyProtocol",
     "flask_aiohttp._server.Server",
     "flask_aiohttp._settings.AccessLog",
     "flask_aiohttp._settings.NoAccessLog",
@@ -170,7 +171,7 @@ def test_a_library_has_one_module_that_knows_it(library: str, only: set[str]) ->
 
 
 @pytest.mark.parametrize(
-    "module", ["_bridge", "_environ", "_policy", "_start_response", "exceptions"]
+    "module", ["_bridge", "_environ", "_policy", "_proxy_protocol", "_start_response", "exceptions"]
 )
 @pytest.mark.parametrize("library", ["flask", "werkzeug", "aiohttp"])
 def test_the_ground_knows_no_framework(module: str, library: str) -> None:
@@ -178,11 +179,13 @@ def test_the_ground_knows_no_framework(module: str, library: str) -> None:
     assert f"flask_aiohttp.{module}" not in importers_of(library)
 
 
-@pytest.mark.parametrize("module", ["_environ", "_policy", "_start_response", "exceptions"])
+@pytest.mark.parametrize(
+    "module", ["_environ", "_policy", "_proxy_protocol", "_start_response", "exceptions"]
+)
 def test_the_words_of_wsgi_do_no_io(module: str) -> None:
     """They turn values into values: nothing that they import opens, sends or waits."""
     allowed = {"__future__", "collections", "dataclasses", "enum", "re", "types", "typing"}
-    allowed |= {"functools", "ipaddress", "urllib", "flask_aiohttp"}
+    allowed |= {"functools", "ipaddress", "struct", "urllib", "flask_aiohttp"}
 
     used = {name.partition(".")[0] for name in imported(f"flask_aiohttp.{module}")}
 

@@ -128,3 +128,17 @@ async def test_a_client_that_speaks_no_tls_disturbs_nobody(
 
     assert answer.startswith("loop ")
     assert "Traceback" not in server.log
+
+
+def test_a_proxy_header_comes_inside_of_tls(
+    gunicorn: Callable[..., Gunicorn], certificate: tuple[str, str]
+) -> None:
+    """Where gunicorn's own workers look for it."""
+    server = gunicorn("policy_app:facts", *options(certificate, "--proxy-protocol"))
+    context = ssl.create_default_context(cafile=certificate[0])
+    request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+    answer = server.talk(b"PROXY TCP4 192.0.2.1 192.0.2.2 4711 443\r\n" + request, tls=context)
+
+    assert b'"REMOTE_ADDR": "192.0.2.1"' in answer
+    assert b'"wsgi.url_scheme": "https"' in answer

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 from aiohttp import web
 
 from ._environ import Reading
 from ._exchange import Exchange
+from ._frames import FrameGuard, Reader
 from ._head_timer import HeadTimer
 from ._policy import RequestRefused
 from ._refusal import Refusal, log_refusal, status_of
@@ -31,7 +33,7 @@ class Protocol(HeadTimer):
     Under a server of somebody else's a disconnect is noticed at the next write only.
     """
 
-    __slots__ = ("_half_closed", "_left", "_surplus", "exchange", "reading", "server")
+    __slots__ = ("_half_closed", "_left", "_surplus", "exchange", "frames", "reading", "server")
 
     def __init__(self, manager: web.Server, *, server: str, **options: Any) -> None:
         super().__init__(manager, **options)
@@ -44,6 +46,9 @@ class Protocol(HeadTimer):
 
         # The request that is served on this connection at the moment; set by watch().
         self.exchange: Exchange | None = None
+
+        # What looks at a websocket's frames; None until the connection carries one.
+        self.frames: FrameGuard | None = None
 
         # True once the client has closed its side.
         self._half_closed = False
@@ -61,6 +66,13 @@ class Protocol(HeadTimer):
         self._surplus += len(data)
         if self._surplus > _MAX_SURPLUS:
             self._has_left()
+
+    def set_parser(
+        self, parser: Reader, data_received_cb: Callable[[], None] | None = None
+    ) -> None:
+        """Let the connection carry a websocket."""
+        self.frames = FrameGuard(parser)
+        super().set_parser(cast("Any", self.frames), data_received_cb)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Tell the exchange that nothing will be read or sent any more."""

@@ -102,6 +102,9 @@ class ServerSettings:
     # Seconds that receive() waits for a message; 0 is for ever.
     websocket_timeout: float = 0.0
 
+    # Seconds in which a websocket message that has begun must be whole.
+    websocket_message_timeout: float = 60.0
+
     # Bytes of the largest websocket message that is accepted; 0 is no limit.
     websocket_max_message_size: int = 16 * 1024 * 1024
 
@@ -178,6 +181,7 @@ _CONFIG: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "AIOHTTP_WEBSOCKET_PROTOCOLS": ("websocket_protocols", _values.subprotocols),
     "AIOHTTP_WEBSOCKET_HEARTBEAT": ("websocket_heartbeat", _values.seconds_or_none),
     "AIOHTTP_WEBSOCKET_TIMEOUT": ("websocket_timeout", _values.seconds_or_none),
+    "AIOHTTP_WEBSOCKET_MESSAGE_TIMEOUT": ("websocket_message_timeout", _values.seconds),
     "AIOHTTP_WEBSOCKET_MAX_MSG_SIZE": ("websocket_max_message_size", _values.size),
     "AIOHTTP_WEBSOCKET_COMPRESS": ("websocket_compress", _values.boolean),
     "AIOHTTP_WEBSOCKET_ORIGINS": ("websocket_origins", _values.origins),

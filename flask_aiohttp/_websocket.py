@@ -22,7 +22,9 @@ from werkzeug.exceptions import BadRequest
 from . import _handshake
 from ._disconnected import Disconnected, SlowWebSocket
 from ._environ import Environ
+from ._frames import FrameGuard
 from ._handshake import Headers
+from ._protocol import Protocol
 from ._traffic import Traffic
 from ._websocket_options import WebSocketOptions
 from ._writer import Connection
@@ -30,12 +32,18 @@ from .exceptions import AlreadyAccepted, ClientGone, ConcurrentReceive, WebSocke
 
 __all__ = ("WebSocket",)
 
+# What a client is told that breaks a rule.
+_BREACHES = (WSCloseCode.PROTOCOL_ERROR, WSCloseCode.INVALID_TEXT, WSCloseCode.MESSAGE_TOO_BIG)
+
 # A message of these types is the last one.
 _LAST = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
 
 # What is answered to a client's close, where it is not the same code again (RFC 6455, section
 # 5.5.1): none was given; or one that "MUST NOT be set as a status code" (section 7.4.1).
-_ANSWERS = {0: WSCloseCode.OK, WSCloseCode.ABNORMAL_CLOSURE: WSCloseCode.PROTOCOL_ERROR}
+_ANSWERS: dict[int, int] = {
+    0: WSCloseCode.OK,
+    WSCloseCode.ABNORMAL_CLOSURE: WSCloseCode.PROTOCOL_ERROR,
+}
 
 
 class WebSocket(web.WebSocketResponse):
@@ -77,6 +85,13 @@ class WebSocket(web.WebSocketResponse):
 
         # True while a task waits for a message.
         self._receiving = False
+
+        # True once a client that has broken a rule was told so: no frame may follow. And the rule.
+        self._broken = False
+        self._breach: BaseException | None = None
+
+        # Closes the socket of a client whose message takes too long.
+        self._late: asyncio.Task[bool] | None = None
 
         # The code with which the view itself has closed the socket: to go on is a mistake.
         self._closed_by_view: int | None = None
@@ -146,6 +161,8 @@ class WebSocket(web.WebSocketResponse):
         except ConnectionError as error:
             raise Disconnected("shaking hands for a websocket") from error
         self._traffic.websockets.add(self)
+        if (frames := self._frames()) is not None:
+            frames.limit(self._options.message_timeout, self._close_late)
         if self._traffic.closing:
             await super().close(code=WSCloseCode.GOING_AWAY)
 
@@ -157,6 +174,17 @@ class WebSocket(web.WebSocketResponse):
     def hang_up(self) -> None:
         """Forget the socket: its request has ended."""
         self._traffic.websockets.discard(self)
+        if (frames := self._frames()) is not None:
+            frames.stop()
+
+    def _frames(self) -> FrameGuard | None:
+        """Return what looks at the frames; None under a server of somebody else's."""
+        protocol = self._request.protocol
+        return protocol.frames if isinstance(protocol, Protocol) else None
+
+    def _close_late(self) -> None:
+        close = self.close(code=WSCloseCode.POLICY_VIOLATION, message=b"message timeout")
+        self._late = asyncio.get_running_loop().create_task(close, name="close late websocket")
 
     async def receive(self, timeout: float | None = None) -> WSMessageDecodeText:
         """Return the next message, after the handshake.
@@ -176,7 +204,7 @@ class WebSocket(web.WebSocketResponse):
             raise ConcurrentReceive
         self._receiving = True
         try:
-            return await super().receive(timeout)
+            message = await super().receive(timeout)
         except asyncio.TimeoutError:
             raise SlowWebSocket(timeout or self._options.timeout) from None
         except RuntimeError as error:
@@ -185,6 +213,13 @@ class WebSocket(web.WebSocketResponse):
             raise
         finally:
             self._receiving = False
+        if message.type is WSMsgType.ERROR:
+            self._breach = message.data
+        return message
+
+    def exception(self) -> BaseException | None:
+        """Return what went wrong: an ``aiohttp.WebSocketError``, if the client broke a rule."""
+        return self._breach or super().exception()
 
     async def __anext__(self) -> WSMessageDecodeText:
         """Return the next message; end when there will be none.
@@ -261,6 +296,8 @@ class WebSocket(web.WebSocketResponse):
     async def _send(self, message: bytes, opcode: WSMsgType, compress: int | None) -> None:
         if not self.prepared:
             await self.accept()
+        if self._broken:
+            raise self._not_sent()
         try:
             await super().send_frame(message, opcode, compress)
             await self._connection.drain()
@@ -296,6 +333,8 @@ class WebSocket(web.WebSocketResponse):
             # aiohttp calls from receive(), where the client has closed or broken a rule. It would
             # answer 1000 to each close, also to one whose code must not be sent.
             code = _ANSWERS.get(self.close_code, self.close_code)
+            if code in _BREACHES:
+                await self._tell_breach(code)
         elif self._is_own():
             self._closed_by_view = code
         if drain:
@@ -305,6 +344,15 @@ class WebSocket(web.WebSocketResponse):
             return await super().close(code=code, message=message, drain=False)
         finally:
             self._drop_what_is_not_read()
+
+    async def _tell_breach(self, code: int) -> None:
+        """Close so that a client that is still sending sees the code, and not a reset."""
+        protocol = self._request.protocol
+        if isinstance(protocol, Protocol):
+            with contextlib.suppress(ConnectionError):
+                await super().send_frame(code.to_bytes(2, "big"), WSMsgType.CLOSE)
+            self._broken = True
+            await protocol.linger()
 
     def _drop_what_is_not_read(self) -> None:
         """Let the rest of what was sent hold the connection for a while, not for ever."""

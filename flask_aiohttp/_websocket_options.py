@@ -21,6 +21,7 @@ class WebSocketOptions:
     protocols: tuple[str, ...]
     heartbeat: float
     timeout: float
+    message_timeout: float
     max_msg_size: int
     compress: bool
     origins: tuple[str, ...]
@@ -49,6 +50,7 @@ def default_options(settings: ServerSettings) -> WebSocketOptions:
         protocols=settings.websocket_protocols,
         heartbeat=settings.websocket_heartbeat,
         timeout=settings.websocket_timeout,
+        message_timeout=settings.websocket_message_timeout,
         max_msg_size=settings.websocket_max_message_size,
         compress=settings.websocket_compress,
         origins=settings.websocket_origins,
@@ -78,6 +80,7 @@ _PARSERS: dict[str, Callable[[str, Any], Any]] = {
     "protocols": _values.subprotocols,
     "heartbeat": _values.seconds_or_none,
     "timeout": _values.seconds_or_none,
+    "message_timeout": _values.seconds,
     "max_msg_size": _values.size,
     "compress": _values.boolean,
     "origins": _values.origins,

@@ -68,6 +68,7 @@ def websocket(
     protocols: str | Sequence[str] = ...,
     heartbeat: float | None = ...,
     timeout: float | None = ...,
+    message_timeout: float = ...,
     max_msg_size: int = ...,
     compress: bool = ...,
     origins: str | Collection[str] = ...,
@@ -100,6 +101,8 @@ def websocket(
             is dropped. None sends none.
         timeout: Seconds in which a message must come; then ``TimeoutError`` is raised to the view.
             None waits for ever.
+        message_timeout: Seconds in which a message that has begun must be whole; then the socket is
+            closed with 1008.
         max_msg_size: A message of so many bytes closes the socket with 1009; 0 is no limit.
         compress: True to compress where the client can.
         origins: Origins besides its own whose pages may open the socket; ``"*"`` is every one.

@@ -32,6 +32,7 @@ from ._check import describe, refusals
 from ._last_words import last_words
 from ._settings import from_gunicorn
 from ._status import Status
+from .systemd import start_watchdog
 
 __all__ = ("Worker",)
 
@@ -79,6 +80,7 @@ class Worker(base.Worker):
         """
         for reason in refusals(cfg):
             raise RuntimeError(reason)
+        start_watchdog(Worker._living, log)
 
     def load_wsgi(self) -> None:
         """Load what gunicorn was told to serve.

@@ -37,6 +37,7 @@ LADDER: tuple[tuple[str, ...], ...] = (
 WORKER_USES = {
     "flask_aiohttp.AioHTTP",
     "flask_aiohttp.InvalidApplication",
+    "flask_aiohttp.InvalidSetting",
     "flask_aiohttp._environ.Environ",
     "flask_aiohttp._activity.Activity",
     "flask_aiohttp._dump.dump",

@@ -52,6 +52,17 @@ def test_entry_point_names_the_worker():
     assert Worker is entry.load()
 
 
+def test_each_package_is_installed():
+    """A folder of modules that setup.cfg does not name would be missing from the wheel."""
+    names = ("flask_aiohttp", "flask_aiohttp_worker")
+    found = {path.parent for name in names for path in (ROOT / name).rglob("__init__.py")}
+    packages = setup_cfg()["options"]["packages"].split()
+
+    assert {".".join(path.relative_to(ROOT).parts) for path in found} == {
+        package for package in packages if package != "flask_aiohttp_worker.deploy_files"
+    }
+
+
 def test_both_packages_are_typed():
     """Type checkers read the annotations of both packages."""
     assert (ROOT / "flask_aiohttp/py.typed").exists()

@@ -28,6 +28,7 @@ check: lint types duplicates test
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	if [ -x $(BIN)/hadolint ]; then $(BIN)/hadolint deploy/Dockerfile; fi
 
 # Lines that stand twice.
 duplicates: $(VENV)/.installed-dev

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from gunicorn.config import Config
 
-DEPLOY = Path(__file__).parent.parent / "deploy"
+DEPLOY = Path(__file__).parents[2] / "deploy"
 SERVICE = "flask-aiohttp@.service"
 SOCKET = "flask-aiohttp@.socket"
 UNITS = [SERVICE, SOCKET]
@@ -112,6 +112,38 @@ def test_shipped_unit_is_verified_without_a_word(complaints, unit):
     assert "" == complaints(unit)
 
 
+@pytest.mark.parametrize("drop_in, exposure", [(None, 1.2), ("no-network.conf", 0.5)])
+def test_the_service_can_reach_little(require, root, drop_in, exposure):
+    """systemd's own measure of what a service is exposed to: 0 is nothing, 9.6 all."""
+    analyze = require("systemd-analyze")
+    if drop_in:
+        directory = root / f"etc/systemd/system/{SERVICE}.d"
+        directory.mkdir()
+        (directory / drop_in).write_text(read(drop_in))
+    done = subprocess.run(
+        [
+            *(analyze, f"--root={root}", "security", "--offline=yes", "--no-pager"),
+            *(f"--threshold={round(exposure * 10)}", SERVICE.replace("@", "@demo")),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert "" == done.stderr
+    assert "Overall exposure level for flask-aiohttp@demo.service" in done.stdout
+    assert 0 == done.returncode, done.stdout
+
+
+def test_the_drop_in_is_verified_without_a_word(complaints, root):
+    """systemd has nothing to say about a service without network either."""
+    directory = root / f"etc/systemd/system/{SERVICE}.d"
+    directory.mkdir()
+    (directory / "no-network.conf").write_text(read("no-network.conf"))
+
+    assert "" == complaints(SERVICE)
+
+
 @pytest.mark.parametrize("unit, section", [(SERVICE, "Service"), (SOCKET, "Socket")])
 def test_unknown_key_in_a_unit_is_reported(complaints, root, unit, section):
     """A misspelt key, which systemd would ignore, does not pass the check."""
@@ -158,6 +190,7 @@ def test_readme_names_just_the_paths_of_the_units():
         value(SERVICE, "WorkingDirectory"),
         str(program),
         str(program.with_name("pip")),
+        str(program.with_name("python")),
         str(program.parent.parent),
         value(SERVICE, "EnvironmentFile"),
         "/run/" + value(SERVICE, "RuntimeDirectory"),
@@ -194,6 +227,11 @@ def test_socket_is_not_in_a_directory_that_a_stop_removes():
 def test_systemd_waits_longer_than_gunicorn_for_a_stop():
     """systemd kills nothing that gunicorn still waits for."""
     assert Config().graceful_timeout < int(value(SERVICE, "TimeoutStopSec"))
+
+
+def test_the_master_has_replaced_a_stuck_worker_before_the_watchdog_acts():
+    """systemd restarts the whole service only where gunicorn cannot help itself."""
+    assert Config().timeout < int(value(SERVICE, "WatchdogSec"))
 
 
 def test_socket_has_the_backlog_of_gunicorn():

@@ -20,7 +20,13 @@ from ._exchange import Exchange
 from ._policy import Policy
 from ._proxy_protocol import ProxyProtocol
 
-__all__ = ("AccessLog", "NoAccessLog", "RequestHooks", "ServerSettings", "with_config")
+__all__ = (
+    "AccessLog",
+    "NoAccessLog",
+    "RequestHooks",
+    "ServerSettings",
+    "with_config",
+)
 
 
 class AccessLog(Protocol):
@@ -177,6 +183,8 @@ _CONFIG: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "AIOHTTP_SLOW_LOOP": ("slow_loop", _values.seconds_or_none),
     "AIOHTTP_SLOW_REQUEST": ("slow_request", _values.seconds_or_none),
     "AIOHTTP_CANCEL_ON_DISCONNECT": ("cancel_on_disconnect", _values.boolean),
+    "AIOHTTP_ROOMS_URL": ("rooms_url", _values.redis_url),
+    "AIOHTTP_ROOMS_PREFIX": ("rooms_prefix", _values.text),
     "AIOHTTP_ROOMS_BACKLOG": ("rooms_backlog", _values.count),
     "AIOHTTP_WEBSOCKET_PROTOCOLS": ("websocket_protocols", _values.subprotocols),
     "AIOHTTP_WEBSOCKET_HEARTBEAT": ("websocket_heartbeat", _values.seconds_or_none),

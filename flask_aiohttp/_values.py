@@ -7,7 +7,18 @@ from typing import Any
 
 from .exceptions import InvalidSetting
 
-__all__ = ("boolean", "count", "origins", "seconds", "seconds_or_none", "size", "subprotocols")
+__all__ = (
+    "boolean",
+    "count",
+    "origins",
+    "redis_url",
+    "seconds",
+    "seconds_or_none",
+    "size",
+    "subprotocols",
+    "text",
+    "without_password",
+)
 
 # RFC 6455, section 4.1: a subprotocol is a token of RFC 9110, section 5.6.2.
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -85,3 +96,29 @@ def _number(value: Any) -> float | None:
         return float(value) if type(value) in (int, float, str) else None
     except ValueError:
         return None
+
+
+def redis_url(name: str, value: object) -> str | None:
+    """Return the URL of a Redis server, or None for none."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.startswith(("redis://", "rediss://", "unix://")):
+        shown = without_password(value) if isinstance(value, str) else value
+        raise InvalidSetting(name, shown, "a URL like 'redis://host', 'rediss://...' or 'unix://'")
+    return value
+
+
+def text(name: str, value: object) -> str:
+    """Return a str."""
+    if not isinstance(value, str):
+        raise InvalidSetting(name, value, "a str")
+    return value
+
+
+def without_password(url: str) -> str:
+    """Return *url* as it may stand in a log: user, password and parameters may be secret."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return "***"
+    _, at, host = rest.rpartition("@")
+    return f"{scheme}://{'***@' if at else ''}{host.partition('?')[0]}"

@@ -164,7 +164,7 @@ def test_the_extension_knows_nothing_of_gunicorn() -> None:
         ("setproctitle", {"flask_aiohttp_worker._status"}),
         ("uvloop", {"flask_aiohttp_worker._worker"}),
         ("click", {"flask_aiohttp._devserver"}),
-        ("redis", set()),
+        ("redis", {"flask_aiohttp.rooms._redis"}),
     ],
 )
 def test_a_library_has_one_module_that_knows_it(library: str, only: set[str]) -> None:

@@ -11,6 +11,7 @@
     _mesh       the bus of one machine; _wire is one of its connections
     _directory  where its workers find each other
     _frames     what they say to each other
+    _redis      the bus of several machines; the only module that knows the package redis
     _outside    the hub of a process that is no worker
 
 At most once, in order for each sender and room, and every queue has an end.

@@ -10,9 +10,10 @@ from typing import Any, Generic, TypeVar
 from flask import Flask, has_request_context, request
 
 from .._state import state_of
+from .._values import without_password
 from .._waiting import await_
 from .._websocket import WebSocket
-from ..exceptions import NoWebSocket
+from ..exceptions import NoWebSocket, RoomsUnavailable
 from ._hub import Hub, Stats
 from ._member import Listener, SocketMember
 from ._message import Message, check_room
@@ -68,19 +69,24 @@ class Rooms:
             exclude_self: Not to the current request's own websocket.
 
         Returns:
-            False if only this worker's members were reached, because Redis is away.
+            False if not all workers were reached: Redis is away, then it were this worker's own
+            members only, or a worker takes nothing for many seconds.
 
         Raises:
             InvalidRoom: *room* cannot name one.
             RoomMessageTooLarge: *data* has more than 16 MiB.
-            RoomsUnavailable: This process is no worker and cannot reach one.
+            RoomsUnavailable: This process is no worker, and has not reached one.
             TypeError: JSON cannot hold *data*.
         """
         check_room(room)
         hub = self._hub()
-        message = Message.of(data, self._current_app().json.dumps)
+        app = self._current_app()
+        message = Message.of(data, app.json.dumps)
         exclude = _own_socket() if exclude_self else None
-        return await _on(hub.loop, hub.send(room, message, exclude))
+        reached = await _on(hub.loop, hub.send(room, message, exclude))
+        if not reached and hub is not state_of(app).hub:
+            raise RoomsUnavailable(without_password(app.config["AIOHTTP_ROOMS_URL"]))
+        return reached
 
     def listen(self, room: str) -> Listening:
         """Return messages that are sent to *room* while ``async with`` lasts, as an iterator.

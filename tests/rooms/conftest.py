@@ -14,9 +14,12 @@ from typing import Any
 import pytest
 
 from flask_aiohttp.rooms import Hub
+from flask_aiohttp.rooms._bus import Bus, Receiver
 from flask_aiohttp.rooms._member import Listener
 from flask_aiohttp.rooms._mesh import Mesh
 from flask_aiohttp.rooms._message import Message
+
+from .redis_server import RedisServer
 
 
 @pytest.fixture(name="runtime")
@@ -45,13 +48,15 @@ MakeWorker = Callable[..., Worker]
 
 
 @contextlib.asynccontextmanager
-async def workers() -> AsyncIterator[MakeWorker]:
+async def workers(
+    make_bus: Callable[[Receiver, str, logging.Logger], Bus] = Mesh,
+) -> AsyncIterator[MakeWorker]:
     """Make hubs on this loop that have a key in common; they are stopped at the end."""
     hubs = []
 
     def make(key: str = "key", backlog: int = 10_000_000) -> Worker:
         loop, logger = asyncio.get_running_loop(), logging.getLogger("rooms")
-        hub = Hub(lambda receiver: Mesh(receiver, key, logger), loop, backlog, logger)
+        hub = Hub(lambda receiver: make_bus(receiver, key, logger), loop, backlog, logger)
         hubs.append(hub)
         return Worker(hub)
 
@@ -59,3 +64,12 @@ async def workers() -> AsyncIterator[MakeWorker]:
         yield make
     finally:
         await asyncio.gather(*(hub.stop() for hub in hubs))
+
+
+@pytest.fixture(name="redis")
+def _redis(require: Callable[[str], str], runtime: Path) -> Iterator[RedisServer]:
+    """A Redis server that answers."""
+    server = RedisServer(require("redis-server"), runtime)
+    server.start()
+    yield server
+    server.stop()

@@ -65,6 +65,11 @@ clean:
 conformance: .venv-conformance/.installed
 	.venv-conformance/bin/python conformance/run.py --suites "$(SUITES)" --modes "$(MODES)"
 
+# gunicorn's own request corpus, sent to this worker and to gthread.
+.PHONY: corpus
+corpus: $(VENV)/.installed-test
+	$(BIN)/python conformance/corpus.py
+
 .venv-conformance/.installed: setup.cfg conformance/requirements.txt
 	$(PYTHON) -m venv .venv-conformance
 	.venv-conformance/bin/pip install --quiet --editable . --requirement conformance/requirements.txt

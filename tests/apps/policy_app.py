@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 
@@ -17,3 +19,11 @@ def facts(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         "200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(answer)))]
     )
     return [answer]
+
+
+def record(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    """Answer like facts(), and write the same down: a line for each whole request."""
+    answer = facts(environ, start_response)
+    with Path(os.environ["POLICY_RECORD"]).open("ab", buffering=0) as file:
+        file.write(answer[0] + b"\n")
+    return answer

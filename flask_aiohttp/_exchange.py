@@ -17,6 +17,7 @@ from ._client import Client
 from ._environ import Environ
 from ._file_wrapper import FileWrapper
 from ._start_response import Framing, Pending, Phase, ResponseHead, parse_head
+from ._threads import ThreadPool
 from ._waiting import await_
 from ._writer import Connection, SentResponse, http_date
 from .exceptions import InvalidResponse
@@ -67,8 +68,7 @@ class Exchange:
         self.server = server
         self.reusable = reusable
 
-        # Calls a function on the loop without waiting for it. The handler sets it to what fits
-        # the place: call at once, or post to the loop.
+        # Calls a function on the loop without waiting for it: at once, or from a thread.
         self.on_loop: Callable[..., object] = _call
 
         self.pending = Pending(self.write)
@@ -84,6 +84,10 @@ class Exchange:
 
         # Bytes of the body that were sent.
         self.sent = 0
+
+    def enter_thread(self, pool: ThreadPool) -> None:
+        """Take note that the application will run in a thread of *pool*."""
+        self.on_loop = pool.post
 
     def run(self) -> None:
         """Call the application, send its answer, and close it.

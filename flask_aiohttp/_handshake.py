@@ -12,15 +12,20 @@ from typing import Any, TypeAlias, cast
 from aiohttp import web
 from flask import Flask, current_app, session
 from flask.sessions import SecureCookieSession, SessionMixin
-from werkzeug.exceptions import BadRequest, Forbidden
+from werkzeug.exceptions import BadRequest, Forbidden, ServiceUnavailable
 
 from ._environ import Environ
 from ._origin import origin_is_allowed
+from ._seldom import Seldom
 from ._start_response import parse_head
 from ._state import state_of
+from ._threads import ThreadPool
+from ._traffic import Traffic
 from .exceptions import InvalidResponse
 
-__all__ = ("Headers", "check", "check_protocol", "fields", "warn_of_lost_session")
+__all__ = ("Headers", "check", "check_protocol", "check_threads", "fields", "warn_of_lost_session")
+
+_too_many = Seldom()
 
 Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 
@@ -46,6 +51,30 @@ def check(request: web.BaseRequest, environ: Environ, origins: tuple[str, ...]) 
             f"pages of {environ['HTTP_ORIGIN']} may not open websockets here; "
             "AIOHTTP_WEBSOCKET_ORIGINS or @websocket(origins=...) lists the origins that may"
         )
+
+
+def check_threads(pool: ThreadPool, traffic: Traffic) -> None:
+    """Raise where one more websocket would hold the last thread of the pool.
+
+    That one is left to plain sync views: without it they would wait for as long as somebody keeps
+    a socket open. Of a pool of one thread a websocket may have that one.
+
+    Raises:
+        ServiceUnavailable: The others are held by websockets.
+    """
+    if traffic.threads_held < max(1, pool.size - 1):
+        return
+    held_back = _too_many.ask()
+    if held_back is not None:
+        current_app.logger.warning(
+            "websockets of views that are no 'async def' hold %d of %d threads; another one was "
+            "refused with 503 (%d more since the last warning). Make the view 'async def', or "
+            "raise AIOHTTP_THREADS",
+            traffic.threads_held,
+            pool.size,
+            held_back,
+        )
+    raise ServiceUnavailable("there are as many of these websockets as there may be", retry_after=5)
 
 
 def check_protocol(environ: Environ, protocol: str) -> None:

@@ -22,8 +22,9 @@ class Traffic:
         # a native aiohttp route.
         self.in_flight: dict[asyncio.Task[Any] | None, Exchange | None] = {}
 
-        # Open websockets.
+        # Open websockets, and how many of them hold a thread.
         self.websockets: set[WebSocket] = set()
+        self.threads_held = 0
 
         # Requests that have been started since the server is up.
         self.total = 0

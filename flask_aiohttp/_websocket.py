@@ -25,6 +25,7 @@ from ._environ import Environ
 from ._frames import FrameGuard
 from ._handshake import Headers
 from ._protocol import Protocol
+from ._threads import ThreadPool
 from ._traffic import Traffic
 from ._websocket_options import WebSocketOptions
 from ._writer import Connection
@@ -76,6 +77,10 @@ class WebSocket(web.WebSocketResponse):
         self._start_over(options)
         # aiohttp's own Server field tells versions.
         self.headers["Server"] = server
+
+        # The pool of which an open socket holds a thread; None if its view runs on the loop.
+        self.pool: ThreadPool | None = None
+        self._holds_thread = False
 
         # Bytes of the messages that were sent.
         self.sent = 0
@@ -130,6 +135,8 @@ class WebSocket(web.WebSocketResponse):
             werkzeug.exceptions.Forbidden: A browser asks for a page of another origin.
             werkzeug.exceptions.BadRequest: The client's handshake is malformed, or does not offer
                 *protocol*.
+            werkzeug.exceptions.ServiceUnavailable: The view is no ``async def``, and websockets
+                hold all threads that they may.
             InvalidResponse: *headers* cannot be sent.
             AlreadyAccepted: There are arguments, but the handshake is over.
             ClientGone: The client has left meanwhile.
@@ -154,6 +161,10 @@ class WebSocket(web.WebSocketResponse):
             self.configure({"protocols": (protocol,)})
         for name, value in _handshake.fields(headers or (), with_session=own):
             self.headers.add(name, value)
+        if self.pool is not None:
+            _handshake.check_threads(self.pool, self._traffic)
+            self._holds_thread = True
+            self._traffic.threads_held += 1
         try:
             await self.prepare(self._request)
         except web.HTTPException as error:
@@ -174,6 +185,9 @@ class WebSocket(web.WebSocketResponse):
     def hang_up(self) -> None:
         """Forget the socket: its request has ended."""
         self._traffic.websockets.discard(self)
+        if self._holds_thread:
+            self._holds_thread = False
+            self._traffic.threads_held -= 1
         if (frames := self._frames()) is not None:
             frames.stop()
 

@@ -7,6 +7,7 @@ from typing import cast
 from aiohttp import WSCloseCode, web
 
 from ._exchange import Exchange
+from ._threads import ThreadPool
 from ._websocket import WebSocket
 
 __all__ = ("WebSocketExchange",)
@@ -22,6 +23,11 @@ class WebSocketExchange(Exchange):
     def websocket(self) -> WebSocket:
         """The request's websocket."""
         return cast("WebSocket", self.environ["wsgi.websocket"])
+
+    def enter_thread(self, pool: ThreadPool) -> None:
+        """Take note that the socket, if it opens, will hold a thread of *pool*."""
+        super().enter_thread(pool)
+        self.websocket.pool = pool
 
     @property
     def status(self) -> str:

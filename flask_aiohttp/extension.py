@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from aiohttp import web
 from flask import Flask, current_app, has_request_context, request
+from flask.ctx import AppContext
 
 from ._fallback import Fallback
 from ._held_body import accept_async_bodies
@@ -179,6 +180,19 @@ class AioHTTP:
         if socket is None:
             raise NoWebSocket(request.method, request.path)
         return cast("WebSocket", socket)
+
+    def message_context(self) -> AppContext:
+        """Return a new application context, for one message of a websocket: ``with ...:``.
+
+        What extensions hang on the context is the message's own, and given back after it: a
+        database session, ``g``, the user of Flask-Login, who is loaded anew. A websocket without it
+        keeps what it has taken for as long as it is open. ``request``, ``session`` and :attr:`ws`
+        stay those of the request.
+
+        Raises:
+            NotInitialized: There is no application to tell.
+        """
+        return self._current_app().app_context()
 
     def on_startup(self, function: F) -> F:
         """Call *function* in each worker before it serves: ``def`` or ``async def``, no arguments.

@@ -226,7 +226,7 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
             timeout = self.settings.body_timeout
             environ["wsgi.input"] = await _body_for_thread(request, exchange, timeout)
             pool = cast("ThreadPool", self.pool)
-            exchange.on_loop = pool.post
+            exchange.enter_thread(pool)
             await pool.run(run)
 
 

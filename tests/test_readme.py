@@ -50,6 +50,18 @@ def test_tests_of_the_readme_pass(example):
             asyncio.run(outcome)
 
 
+async def test_message_of_the_readmes_websocket_has_its_own_database_session(example):
+    """Flask-SQLAlchemy answers each message, and holds no connection between them."""
+    app, db = example["app"], example["db"]
+
+    async with serve(app) as served, served.session.ws_connect("/lengths") as socket:
+        for text in ("one", "three"):
+            await socket.send_str(text)
+            assert len(text) == await socket.receive_json()
+    with app.app_context():
+        db.engine.dispose()
+
+
 async def test_application_of_the_readme_serves_its_views(example):
     """The README's application serves a sync view, an async view, events and a websocket."""
     async with serve(example["app"]) as served:

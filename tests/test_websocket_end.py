@@ -208,3 +208,33 @@ async def test_server_of_somebody_elses_says_goodbye_too() -> None:
     assert WSMsgType.CLOSE is message.type
     assert WSCloseCode.GOING_AWAY == message.data
     assert ["echo"] == ended
+
+
+class Log:
+    """Keeps what the access log is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, int, bool]] = []
+
+    def write(self, exchange: Any, request: Any, seconds: float) -> None:
+        self.lines.append((exchange.status, exchange.sent, seconds > 0))
+
+    def write_native(self, request: Any, response: Any, seconds: float) -> None: ...
+
+
+@both_places
+async def test_socket_is_one_line_of_the_access_log_at_its_end(path: str) -> None:
+    """With 101, the bytes of all messages that were sent, and the time it was open."""
+    app = Flask(__name__)
+    add_echoes(app, AioHTTP(app))
+    log = Log()
+
+    async with serve(app, access_log=log) as served:
+        async with served.session.ws_connect(path) as socket:
+            for text in ("hello", "zw\u00f6lf"):
+                await socket.send_str(text)
+                assert text == await socket.receive_str()
+            assert [] == log.lines
+        await eventually(lambda: log.lines, "the line")
+
+    assert [("101 Switching Protocols", 11, True)] == log.lines

@@ -149,7 +149,7 @@ class DevServer:
             await asyncio.wait({start})
             return
         start.result()
-        await server.listen(self._socket, ssl_context=None, backlog=_BACKLOG)
+        await server.listen(self._socket)
         await stopped
         await server.stop(_GRACE)
 

@@ -31,12 +31,26 @@ class Protocol(HeadTimer):
     """One connection of this project's own servers.
 
     Under a server of somebody else's a disconnect is noticed at the next write only.
+
+    Args:
+        lost: Called with this object when the connection has ended.
     """
 
-    __slots__ = ("_half_closed", "_left", "_surplus", "exchange", "frames", "reading", "server")
+    __slots__ = (
+        *("_half_closed", "_left", "_lost", "_surplus"),
+        *("exchange", "frames", "reading", "server"),
+    )
 
-    def __init__(self, manager: web.Server, *, server: str, **options: Any) -> None:
+    def __init__(
+        self,
+        manager: web.Server,
+        *,
+        server: str,
+        lost: Callable[[Protocol], object] = lambda _: None,
+        **options: Any,
+    ) -> None:
         super().__init__(manager, **options)
+        self._lost = lost
 
         # How the requests of this connection are read; made when the first one is.
         self.reading: Reading | None = None
@@ -79,6 +93,7 @@ class Protocol(HeadTimer):
         exchange, self.exchange = self.exchange, None
         super().connection_lost(exc)
         self._has_left()
+        self._lost(self)
         if exchange is not None:
             exchange.client_left()
 

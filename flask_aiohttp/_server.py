@@ -6,6 +6,7 @@ The worker and ``aio.run()`` share this: what runs in development runs in produc
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine
@@ -14,9 +15,11 @@ from typing import Any, TypeAlias
 from aiohttp import WSCloseCode, web
 
 from ._activity import Activity
+from ._connections import Connections
 from ._environ import is_reusable
 from ._fallback import Fallback
 from ._intake import Intake
+from ._listener import Listener
 from ._native_log import native_log_options
 from ._policy import RequestRefused
 from ._protocol import Protocol, refuse
@@ -58,6 +61,7 @@ class Server:
         self.settings = settings
         self.service = application.get(SERVICE)
         self.traffic = self.service.handler.traffic if self.service else Traffic()
+        self.connections = Connections(settings.connections)
         self._application = application
 
         # What it is busy with, and who watches that while it serves.
@@ -75,7 +79,7 @@ class Server:
         self._plain = self.service is not None and _has_nothing_else(application)
 
         self._runner = self._make_runner()
-        self._listeners: list[asyncio.AbstractServer] = []
+        self._listeners: list[Listener] = []
 
     def _make_runner(self) -> web.AppRunner | web.ServerRunner:
         if self._plain and self.service is not None:
@@ -84,12 +88,13 @@ class Server:
             )
         return web.AppRunner(self._application, shutdown_timeout=_AIOHTTP_GRACE)
 
-    @property
     def _options(self) -> dict[str, Any]:
         # The application may have its say.
         configured = self.service.handler.settings if self.service else self.settings
         return {
             "head_timeout": configured.head_timeout,
+            "server": self.settings.server,
+            "lost": self.connections.discard,
             "logger": self.settings.logger,
             **native_log_options(self.settings),
             # WSGI applications see a body as it was sent; to inflate it here would also make
@@ -140,28 +145,25 @@ class Server:
         return handle_and_count
 
     async def listen(
-        self, sock: socket.socket, *, ssl_context: ssl.SSLContext | None, backlog: int
+        self, sock: socket.socket, *, ssl_context: ssl.SSLContext | None = None
     ) -> None:
-        """Accept connections on a bound socket.
-
-        Args:
-            backlog: asyncio calls ``listen()`` again, with this number.
-        """
-        loop = asyncio.get_running_loop()
+        """Accept connections on a socket that is bound and listens."""
         manager = self._runner.server
         assert manager is not None
-
-        options = {**self._options, "loop": loop, "server": self.settings.server}
         kind: Callable[..., Protocol] = Protocol
         if self.settings.proxy_protocol is not None:
-            kind, options["proxy_protocol"] = ProxiedProtocol, self.settings.proxy_protocol
-
-        def connect() -> Protocol:
-            return kind(manager, **options)
-
-        self._listeners.append(
-            await loop.create_server(connect, sock=sock, ssl=ssl_context, backlog=backlog)
+            kind = functools.partial(ProxiedProtocol, proxy_protocol=self.settings.proxy_protocol)
+        connect = functools.partial(
+            kind, manager, loop=asyncio.get_running_loop(), **self._options()
         )
+        listener = Listener(
+            sock,
+            connect,
+            self.connections,
+            ssl_context=ssl_context,
+            logger=self.settings.logger,
+        )
+        self._listeners.append(listener)
 
     async def stop(self, timeout: float) -> None:
         """Stop: accept no more, let requests end, then cancel them, then run the stop's hooks.
@@ -189,6 +191,8 @@ class Server:
             await asyncio.wait(late, timeout=_CANCEL_GRACE)
         for farewell in farewells:
             farewell.cancel()
+        for listener in self._listeners:
+            listener.abandon()
 
         if self.service is not None:
             await self._wait(self.service.tasks_ended(), deadline)

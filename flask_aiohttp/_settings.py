@@ -73,6 +73,9 @@ class ServerSettings:
     # Threads for sync views. Ten fits SQLAlchemy's default pool (5, and 10 in overflow).
     threads: int = 10
 
+    # How many connections may be open at a time; more wait in the kernel's queue.
+    connections: int = 1000
+
     # Seconds after which an idle connection is closed; 0 closes each after one answer.
     keepalive: float = 75.0
 

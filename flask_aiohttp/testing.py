@@ -174,7 +174,7 @@ class TestServer(BaseTestServer):
         self._server = server
         sock = socket.create_server((self.host, 0))
         self.port = sock.getsockname()[1]
-        await server.listen(sock, ssl_context=None, backlog=128)
+        await server.listen(sock)
 
     async def close(self) -> None:
         """Let requests end, and run the hooks of the stop. Idempotent."""

@@ -25,6 +25,7 @@ def from_gunicorn(worker: Any) -> ServerSettings:
     return ServerSettings(
         # gunicorn's default of 1 is no wish: nobody wants one thread for all sync views.
         threads=cfg.threads if cfg.threads > 1 else defaults.threads,
+        connections=cfg.worker_connections,
         keepalive=cfg.keepalive,
         policy=policy_of(cfg),
         proxy_protocol=proxy_protocol_of(cfg),

@@ -49,11 +49,11 @@ def _settings() -> Iterator[tuple[Who, str, str]]:
 
     yield gunicorn, "bind", "Also several, Unix sockets, ``fd://`` and systemd's sockets."
     yield gunicorn, "reuse_port", "Each worker has a socket of its own."
-    yield worker, "backlog", "The kernel's queue keeps this length."
+    yield gunicorn, "backlog", "The kernel's queue keeps this length."
 
     yield gunicorn, "workers", "More than one sets ``wsgi.multiprocess``."
     yield worker, "threads", "Threads for sync views; 1, the default, means 10."
-    yield nobody, "worker_connections", "not honoured yet: limit connections in a proxy"
+    yield worker, "worker_connections", "At the ceiling new ones wait in the kernel's queue."
     yield worker, "max_requests", "Websockets count as one request."
     yield base, "max_requests_jitter", "Added at random."
     yield worker, "timeout", "A loop that is blocked for so long is reported, then killed."

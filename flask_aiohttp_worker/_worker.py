@@ -190,7 +190,7 @@ class Worker(base.Worker):
             self._starting = None
         context = self._ssl_context() if self.cfg.is_ssl else None
         for listener in self.sockets:
-            await server.listen(listener.sock, ssl_context=context, backlog=self.cfg.backlog)
+            await server.listen(listener.sock, ssl_context=context)
         self.booted = True
 
         status = Status(server, name=self.cfg.proc_name, log=self.log, number=self.number)

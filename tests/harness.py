@@ -70,9 +70,9 @@ async def serve(app: Any, **settings: Any) -> AsyncIterator[Served]:
         app = AioHTTP().create_aiohttp_app(app) if initialized is None else initialized
     server = Server(app, ServerSettings(**{"graceful_timeout": 5.0, **settings}))
     await server.start()
-    with socket.create_server(("127.0.0.1", 0)) as sock:
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as sock:
         port = sock.getsockname()[1]
-        await server.listen(sock, ssl_context=None, backlog=1024)
+        await server.listen(sock)
         connector = aiohttp.TCPConnector(limit=0)
         base = f"http://127.0.0.1:{port}"
         async with aiohttp.ClientSession(base, connector=connector) as session:

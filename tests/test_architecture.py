@@ -16,6 +16,7 @@ LADDER: tuple[tuple[str, ...], ...] = (
     ("__init__",),
     ("extension", "testing", "_client_websocket", "_in_process"),
     ("_devserver", "_server", "_service", "_fallback", "_native_log"),
+    ("_listener", "_connections"),
     ("handler", "helper", "rooms"),
     (
         *("_exchange", "_client", "_protocol", "_writer", "_body_input", "_values"),

@@ -247,7 +247,7 @@ async def test_one_server_listens_on_several_sockets() -> None:
     async with serve(application.flask) as served:
         other = socket.create_server(("127.0.0.1", 0))
         port = other.getsockname()[1]
-        await served.server.listen(other, ssl_context=None, backlog=10)
+        await served.server.listen(other)
         texts = []
         for url in (f"http://127.0.0.1:{port}/hold", "/hold"):
             async with served.session.get(url) as response:

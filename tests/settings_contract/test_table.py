@@ -69,7 +69,6 @@ CHANGED = {
     "suppress_ragged_eofs": False,
     "asgi_lifespan": "off",
     "root_path": "/shop",
-    "worker_connections": 7,
     "secure_scheme_headers": {"X-FORWARDED-PROTO": "https"},
     "forwarded_allow_ips": "10.0.0.1",
     "forwarder_headers": "SCRIPT_NAME",

@@ -14,6 +14,8 @@ import aiohttp
 import pytest
 from harness import PATIENCE, Gunicorn, wait_for
 
+from .conftest import Release
+
 
 async def test_a_unix_socket_is_served(gunicorn: Callable[..., Gunicorn], tmp_path: Path) -> None:
     """On a Unix socket the peer has no address, and websockets work as well."""
@@ -74,13 +76,39 @@ def test_ipv6_is_served(gunicorn: Callable[..., Gunicorn]) -> None:
 def test_the_backlog_is_gunicorns(
     gunicorn: Callable[..., Gunicorn], options: tuple[str, ...], backlog: int
 ) -> None:
-    """asyncio listens anew on the sockets, but with the number that gunicorn was given."""
+    """The number that gunicorn was given stays, where asyncio would listen anew with its own."""
     server = gunicorn("worker_demo:app", *options)
     ceiling = int(Path("/proc/sys/net/core/somaxconn").read_text())
 
     backlogs = json.loads(server.get("/backlogs"))
 
     assert [min(backlog, ceiling)] == backlogs
+
+
+def queued(port: int) -> int:
+    """Return how many connections wait to be accepted (proc_net_tcp: rx_queue of a listener)."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()
+    [line] = [line for line in lines if f":{port:04X} 00000000:0000 0A" in line]
+    return int(line.split()[4].partition(":")[2], 16)
+
+
+@pytest.mark.parametrize("worker", ["flask_aiohttp_worker.Worker", "gthread"])
+def test_more_connections_than_a_worker_may_have_wait_in_the_queue(
+    gunicorn: Callable[..., Gunicorn], release: Release, worker: str
+) -> None:
+    """With --worker-connections 2 a third one is not refused, and is served when one has ended."""
+    options = ("--worker-connections", "2", "--threads", "4")
+    server = gunicorn("worker_demo:app", *options, worker=worker)
+    held = [server.request_in_thread(f"/hold-sync?until={release.path}") for _ in range(2)]
+    server.wait_for_log("held", 2)
+
+    third = server.request_in_thread("/sync")
+    wait_for(lambda: queued(server.port) == 1, "the third connection in the queue")
+    early = third.done()
+    release()
+
+    assert not early
+    assert [200] * 3 == [answer.result()[0] for answer in (*held, third)]
 
 
 def test_a_port_shared_by_kernel_is_served_by_each_worker(

@@ -61,7 +61,7 @@ class ClientWebSocket:
     @property
     def protocol(self) -> str | None:
         """The subprotocol that the application has chosen."""
-        return self._socket.protocol
+        return self.response.headers.get("Sec-WebSocket-Protocol")
 
     @property
     def close_code(self) -> int | None:

@@ -30,8 +30,8 @@ __all__ = ("PRESERVE_CONTEXT", "Answer", "InProcess")
 # Where Flask's client asks for the contexts of a request.
 PRESERVE_CONTEXT = "werkzeug.debug.preserve_context"
 
-# What the handshake itself says, and what is said of the connection.
-_HANDSHAKE = ("connection", "upgrade", "content-length")
+# What only the two ends can say, and what they say in the handshake.
+_OF_THE_CONNECTION = ("wsgi.", "HTTP_CONNECTION", "HTTP_UPGRADE", "HTTP_SEC_WEBSOCKET_")
 
 # aiohttp adds these where they are missing; Flask's client does not.
 _NOT_ADDED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
@@ -177,7 +177,9 @@ class _RefusedError(Exception):
 
 
 class _Application:
-    """The application as the server calls it: the environ says also what HTTP does not carry.
+    """The application as the server calls it: its environ is that of the client.
+
+    So a test may say what HTTP does not carry: the client's address, another scheme, a user.
 
     Args:
         app: Also tells the handler whose routes these are.
@@ -189,7 +191,7 @@ class _Application:
         self._besides = {
             name: value
             for name, value in environ.items()
-            if name == "wsgi.url_scheme" or not name.startswith(("HTTP_", "CONTENT_", "wsgi."))
+            if name == "wsgi.url_scheme" or not name.startswith(_OF_THE_CONNECTION)
         }
 
         # What the application has raised: it belongs to the test, and not into a log.
@@ -230,9 +232,9 @@ def _url(environ: Environ) -> URL:
 
 
 def _headers(environ: Environ) -> list[tuple[str, str]]:
+    # aiohttp sends UTF-8, where an environ has one character for each byte. The application sees
+    # that one's.
     return [
-        # aiohttp sends UTF-8, where an environ has one character for each byte.
-        (name, value.encode("latin-1").decode())
+        (name, value.encode("latin-1").decode(errors="replace"))
         for name, value in EnvironHeaders(environ)
-        if name.lower() not in _HANDSHAKE
     ]

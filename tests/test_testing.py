@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
 from aiohttp import WSMsgType
 from flask import Flask, abort, g, jsonify, redirect, request, session
 from flask.testing import FlaskClient
+from harness import wait_for
 from sockets import add_echoes
 
 from flask_aiohttp import (
@@ -21,12 +23,18 @@ from flask_aiohttp import (
 from flask_aiohttp._background import background_loop
 from flask_aiohttp.testing import FlaskAioHTTPClient
 
+PROTOCOL = "Sec-WebSocket-Protocol"
+
 
 def described(request: Any) -> dict[str, Any]:
     names = ("REMOTE_ADDR", "REMOTE_USER", "HTTP_USER_AGENT", "SCRIPT_NAME", "wsgi.url_scheme")
     return {
         "url": request.url,
-        "headers": {name: request.headers.get(name) for name in ("X-One", "Authorization")},
+        "headers": {
+            name: value
+            for name, value in request.headers
+            if name not in ("Connection", "Upgrade") and not name.startswith("Sec-Websocket-")
+        },
         "cookies": request.cookies,
         **{name: request.environ.get(name) for name in names},
     }
@@ -74,6 +82,12 @@ def make_app() -> Flask:
     @websocket
     async def close(code: int) -> None:
         await aio.ws.close(code=code, message=b"enough")
+
+    @app.route("/choosy")
+    @websocket(protocols=("a",), compress=True)
+    async def choosy() -> None:
+        async for message in aio.ws:
+            await aio.ws.send_str(message.data)
 
     @app.route("/data")
     @websocket
@@ -133,6 +147,7 @@ def test_message_of_the_other_kind_is_an_error(client: FlaskAioHTTPClient) -> No
         {},
         {"query_string": {"q": "ä b&c"}},
         {"headers": {"X-One": "1", "Authorization": "Basic x"}},
+        {"headers": {"X-One": "zw\xf6lf"}},
         {"base_url": "https://shop.example:8443/root"},
         {"environ_overrides": {"REMOTE_ADDR": "192.0.2.7", "REMOTE_USER": "ada"}},
         {"environ_base": {"REMOTE_ADDR": "192.0.2.8"}},
@@ -308,21 +323,44 @@ def test_client_class_of_the_application_stays(how: str) -> None:
         assert "own" == ws.receive_str()
 
 
-def test_subprotocols_and_compression_are_agreed_upon(app: Flask) -> None:
-    """The client offers, the answer tells what was chosen."""
-    with app.test_client().websocket("/async", protocols=["a", "b"]) as ws:  # type: ignore[attr-defined]
-        assert ws.protocol == ws.response.headers.get("Sec-WebSocket-Protocol")
-        ws.send_str("still works")
-        assert "still works" == ws.receive_str()
+@pytest.mark.parametrize("offer", [{"protocols": ["b", "a"]}, {"headers": {PROTOCOL: "b, a"}}])
+def test_subprotocol_is_agreed_upon(client: FlaskAioHTTPClient, offer: dict[str, Any]) -> None:
+    """The client offers some, and learns which one the view has chosen."""
+    with client.websocket("/choosy", **offer) as ws:
+        assert "a" == ws.protocol
+    with client.websocket("/choosy") as ws:
+        assert ws.protocol is None
+
+
+def test_compression_is_agreed_upon(client: FlaskAioHTTPClient) -> None:
+    """It is offered only where the test says so, and used."""
+    with client.websocket("/choosy") as ws:
+        assert "Sec-WebSocket-Extensions" not in ws.response.headers
+    with client.websocket("/choosy", compress=15) as ws:
+        assert "permessage-deflate" in ws.response.headers["Sec-WebSocket-Extensions"]
+        ws.send_str("x" * 100_000)
+        assert "x" * 100_000 == ws.receive_str()
+
+
+def test_settings_of_the_application_count(app: Flask) -> None:
+    """What is configured for the server is what is tested."""
+    app.config["AIOHTTP_WEBSOCKET_ORIGINS"] = ["https://friend.example"]
+    client = app.test_client()
+    assert isinstance(client, FlaskAioHTTPClient)
+
+    with client.websocket("/async", headers={"Origin": "https://friend.example"}) as ws:
+        ws.send_str("x")
+        assert "x" == ws.receive_str()
 
 
 def test_nothing_is_left_of_a_websocket(client: FlaskAioHTTPClient) -> None:
-    """No task is left on the loop, also not after a refusal."""
+    """No task is left on the loop, and no thread, also not after a refusal."""
 
     async def tasks() -> int:
         return len(asyncio.all_tasks()) - 1
 
     before = await_(tasks())
+    threads = set(threading.enumerate())
     for path in ("/async", "/sync", "/refused/answer", "/close/4001"):
         try:
             with client.websocket(path):
@@ -332,3 +370,4 @@ def test_nothing_is_left_of_a_websocket(client: FlaskAioHTTPClient) -> None:
 
     assert background_loop().is_running()
     assert before == await_(tasks())
+    wait_for(lambda: set(threading.enumerate()) <= threads, "the end of the pool's threads")

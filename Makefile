@@ -5,7 +5,7 @@ PORT ?= 8000
 REQUESTS ?= 300000
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-lowest soak check lint types duplicates clean
+.PHONY: demo test test-lowest soak replacing check lint types duplicates clean
 
 demo: $(VENV)/.installed
 	@echo "Open http://127.0.0.1:$(PORT) in a browser. Ctrl-C stops."
@@ -22,6 +22,11 @@ test-lowest: $(VENV)/.installed-lowest
 # 300,000 requests of all kinds to one worker, which must hold no more afterwards.
 soak: $(VENV)/.installed-test
 	$(BIN)/python tests/soak.py --requests $(REQUESTS)
+
+# Replace gunicorn's workers in each way there is while requests come: none may be lost.
+replacing: REQUESTS = 20000
+replacing: $(VENV)/.installed-test
+	$(BIN)/python tests/replacing.py --requests $(REQUESTS)
 
 check: lint types duplicates test
 

@@ -42,6 +42,9 @@ _FILES_CHANGED = 3
 # How many connections may wait to be accepted.
 _BACKLOG = 128
 
+# Seconds in which a client that has just connected sends its request.
+_LINGER = 0.25
+
 # Seconds that requests have to end after Ctrl-C; a second Ctrl-C does not wait.
 _GRACE = 2.0
 
@@ -95,7 +98,11 @@ class DevServer:
         self._application = application
         self._socket = sock
         self._settings = ServerSettings(
-            logger=logger, access_log=TerminalLog(logger), graceful_timeout=_GRACE
+            logger=logger,
+            access_log=TerminalLog(logger),
+            graceful_timeout=_GRACE,
+            linger=_LINGER,
+            websocket_spread=0.0,
         )
 
         # Set while run() serves; stop() may be called from another thread.

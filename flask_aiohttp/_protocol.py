@@ -106,6 +106,16 @@ class Protocol(HeadTimer):
         self._close_if_idle_soon()
         return True
 
+    @property
+    def idle_since(self) -> float | None:
+        """The loop's time since which there has been no request; None while there is one.
+
+        aiohttp keeps both to itself: what it waits for, and when it will have waited enough.
+        """
+        if self.transport is None or self._messages or not self._waiter or self._waiter.done():
+            return None
+        return self._next_keepalive_close_time - self._keepalive_timeout
+
     async def linger(self) -> None:
         """Close, but let the client read its answer although it may still be sending.
 

@@ -9,13 +9,14 @@ import asyncio
 import functools
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
-from aiohttp import WSCloseCode, web
+from aiohttp import web
 
 from ._activity import Activity
 from ._connections import Connections
+from ._drain import Drain
 from ._environ import is_reusable
 from ._fallback import Fallback
 from ._intake import Intake
@@ -32,9 +33,6 @@ from ._watch import Watch
 __all__ = ("Server",)
 
 Handler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-
-# Seconds that cancelled requests have for their ``finally`` blocks.
-_CANCEL_GRACE = 1.0
 
 # Seconds that aiohttp waits for each connection when the requests have ended. Zero is none at all
 # in our reading, and "for ever" in aiohttp's.
@@ -71,8 +69,7 @@ class Server:
         )
         self._watch: Watch | None = None
 
-        # Set when a stop must not wait any longer.
-        self._hurry = asyncio.Event()
+        self._drain = Drain(self.traffic, self.connections, settings, self.service)
 
         # True if there is nothing but a WSGI application to serve: aiohttp's own routing and
         # request class would only cost time.
@@ -165,37 +162,21 @@ class Server:
         )
         self._listeners.append(listener)
 
-    async def stop(self, timeout: float) -> None:
+    async def stop(self, timeout: float, *, restarting: bool = False) -> None:
         """Stop: accept no more, let requests end, then cancel them, then run the stop's hooks.
 
         Args:
             timeout: Seconds that requests and tasks have; the hooks come after that.
+            restarting: True if somebody else serves on: websockets are told so.
         """
         loop = asyncio.get_running_loop()
         started = loop.time()
-        deadline = started + timeout
         for listener in self._listeners:
             listener.close()
-        self.traffic.close()
-
-        farewells = [
-            asyncio.create_task(
-                websocket.close(code=WSCloseCode.GOING_AWAY, message=b"server stops"),
-                name="close websocket",
-            )
-            for websocket in tuple(self.traffic.websockets)
-        ]
-        await self._wait(self.traffic.idle(), deadline)
-        if late := self.traffic.cancel():
-            self.settings.logger.warning("%d requests were cancelled at the stop", len(late))
-            await asyncio.wait(late, timeout=_CANCEL_GRACE)
-        for farewell in farewells:
-            farewell.cancel()
+        await self._drain.run(started + timeout, restarting=restarting)
         for listener in self._listeners:
             listener.abandon()
-
         if self.service is not None:
-            await self._wait(self.service.tasks_ended(), deadline)
             self.service.deadline = loop.time()
         await self._run_last_hooks(started + self.settings.graceful_timeout)
         if self._watch is not None:
@@ -205,7 +186,7 @@ class Server:
         """Clean up, but not for ever: outside of a stop nothing kills a worker that hangs."""
         remaining = max(_HOOKS_GRACE, deadline - asyncio.get_running_loop().time())
         cleanup = asyncio.create_task(self._clean_up(), name="hooks of the stop")
-        hurry = asyncio.create_task(self._hurry.wait(), name="wait for haste")
+        hurry = asyncio.create_task(self._drain.haste.wait(), name="wait for haste")
         await asyncio.wait({cleanup, hurry}, timeout=remaining, return_when=asyncio.FIRST_COMPLETED)
         if hurry.done():
             await asyncio.wait({cleanup}, timeout=_HURRIED_HOOKS_GRACE)
@@ -225,21 +206,7 @@ class Server:
 
     def hurry(self) -> None:
         """Let a :meth:`stop` under way, or the next, wait no longer for requests and tasks."""
-        self._hurry.set()
-
-    async def _wait(self, coroutine: Coroutine[Any, Any, None], deadline: float) -> None:
-        waited = asyncio.create_task(coroutine, name="wait for requests")
-        hurry = asyncio.create_task(self._hurry.wait(), name="wait for haste")
-        try:
-            remaining = deadline - asyncio.get_running_loop().time()
-            await asyncio.wait(
-                {waited, hurry},
-                timeout=max(0.0, remaining),
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-        finally:
-            waited.cancel()
-            hurry.cancel()
+        self._drain.haste.set()
 
 
 async def _end(response: web.StreamResponse, request: web.BaseRequest) -> web.StreamResponse:

@@ -7,10 +7,12 @@ difference who runs that: this project's worker, ``aio.run()``, aiohttp's own wo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
-from aiohttp import WSCloseCode, web
+from aiohttp import web
 from flask import Flask
 
+from ._goodbye import say_goodbye
 from ._lifespan import Lifespan
 from ._settings import ServerSettings, with_config
 from ._state import state_of
@@ -66,17 +68,9 @@ class Service:
 
     async def say_goodbye(self, _: web.Application) -> None:
         """Close the websockets that are left: under somebody else's server nobody else does."""
-        farewells = [
-            asyncio.create_task(
-                websocket.close(code=WSCloseCode.GOING_AWAY), name="close websocket"
-            )
-            for websocket in tuple(self.handler.traffic.websockets)
-        ]
-        if farewells:
-            # aiohttp reads nothing any more by now, the client's answer included.
-            waiting = (await asyncio.wait(farewells, timeout=_FAREWELL))[1]
-            for farewell in waiting:
-                farewell.cancel()
+        # aiohttp reads nothing any more by now, the client's answer included.
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(say_goodbye(self.handler.traffic.websockets), _FAREWELL)
 
     async def stop(self, application: web.Application) -> None:
         """Wait for the tasks, run the hooks of the stop, then stop the handler."""

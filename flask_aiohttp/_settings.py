@@ -88,6 +88,13 @@ class ServerSettings:
     # Seconds that requests in flight, tasks and websockets have to end at a stop.
     graceful_timeout: float = 30.0
 
+    # Seconds that a connection without a request stays open at a stop: its client may be sending
+    # one.
+    linger: float = 2.0
+
+    # Seconds within which all websockets are told of a stop; else all would come back at once.
+    websocket_spread: float = 2.0
+
     # Seconds that a client has for a whole request head, that it may let pass between two pieces
     # of a body, and without reading any of its answer.
     head_timeout: float = 10.0

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from aiohttp import WSCloseCode
+
 if TYPE_CHECKING:
     from ._exchange import Exchange
     from ._websocket import WebSocket
@@ -33,8 +35,10 @@ class Traffic:
         self.limit = sys.maxsize
         self.limit_reached: Callable[[], object] = lambda: None
 
-        # True once the server stops: each answer from now on ends its connection.
+        # True once the server stops: each answer from now on ends its connection. What websockets
+        # are told then.
         self.closing = False
+        self.close_code = WSCloseCode.GOING_AWAY
 
         # Each ends a stream that would never end by itself; called when the server begins to stop.
         self.endless: set[Callable[[], object]] = set()
@@ -59,9 +63,14 @@ class Traffic:
             self._idle_waiter.set_result(None)
             self._idle_waiter = None
 
-    def close(self) -> None:
-        """Begin to stop: the answers under way end their connections, and endless streams end."""
+    def close(self, code: WSCloseCode = WSCloseCode.GOING_AWAY) -> None:
+        """Begin to stop: the answers under way end their connections, and endless streams end.
+
+        Args:
+            code: What websockets are told that open now.
+        """
         self.closing = True
+        self.close_code = code
         for end in tuple(self.endless):
             end()
 

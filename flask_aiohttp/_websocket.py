@@ -175,7 +175,7 @@ class WebSocket(web.WebSocketResponse):
         if (frames := self._frames()) is not None:
             frames.limit(self._options.message_timeout, self._close_late)
         if self._traffic.closing:
-            await super().close(code=WSCloseCode.GOING_AWAY)
+            await super().close(code=self._traffic.close_code)
 
     @property
     def transport(self) -> asyncio.Transport | None:

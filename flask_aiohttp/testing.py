@@ -169,7 +169,7 @@ class TestServer(BaseTestServer):
         """
         if self._server is not None:
             return
-        server = Server(self.app, ServerSettings(graceful_timeout=self._grace))
+        server = Server(self.app, ServerSettings(graceful_timeout=self._grace, linger=0.0))
         await server.start()
         self._server = server
         sock = socket.create_server((self.host, 0))

@@ -32,6 +32,9 @@ def from_gunicorn(worker: Any) -> ServerSettings:
         sendfile=cfg.sendfile,
         disconnect_grace=cfg.asgi_disconnect_grace_period,
         graceful_timeout=cfg.graceful_timeout,
+        # Under --reload nobody serves until this worker has ended.
+        linger=0.25 if cfg.reload else defaults.linger,
+        websocket_spread=0.0 if cfg.reload else defaults.websocket_spread,
         websocket_max_message_size=cfg.websocket_max_message_size,
         rooms_key=_rooms.key(),
         script_name=os.environ.get("SCRIPT_NAME", ""),

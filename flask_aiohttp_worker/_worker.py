@@ -32,12 +32,16 @@ from ._check import describe, refusals
 from ._last_words import last_words
 from ._settings import from_gunicorn
 from ._status import Status
+from ._successor import master_listens
 from .systemd import start_watchdog
 
 __all__ = ("Worker",)
 
 # Seconds that a stop by SIGINT or SIGQUIT may take.
 _QUICK_STOP = 1.0
+
+# Seconds that requests have under --reload.
+_RELOAD_TIMEOUT = 2.0
 
 
 class Worker(base.Worker):
@@ -61,6 +65,9 @@ class Worker(base.Worker):
 
         # The task of run() while it starts the application: there is nothing to drain yet.
         self._starting: asyncio.Task[Any] | None = None
+
+        # True if gunicorn replaces this worker when it has ended.
+        self._restarting = False
 
         # True once a quick stop has taken too long.
         self._time_is_up = False
@@ -199,7 +206,8 @@ class Worker(base.Worker):
         self._look()
         await asyncio.wait({heartbeat, stopped}, return_when=asyncio.FIRST_COMPLETED)
         status.show(draining=True)
-        await server.stop(self._drain_timeout())
+        restarting = self._restarting or master_listens(self.ppid, self.sockets)
+        await server.stop(self._drain_timeout(), restarting=restarting)
         loop.remove_reader(self.PIPE[0])
         if heartbeat.done():  # it never ends by itself: let its error be seen
             heartbeat.result()
@@ -225,6 +233,9 @@ class Worker(base.Worker):
     def _drain_timeout(self) -> float:
         # The master kills at graceful_timeout: what is cancelled, and the hooks, need the rest.
         graceful = float(self.cfg.graceful_timeout)
+        if self.cfg.reload:
+            # Somebody looks at the browser, and nobody serves until this worker has ended.
+            graceful = min(graceful, _RELOAD_TIMEOUT)
         return max(0.0, graceful - min(2.0, graceful / 4))
 
     def _ssl_context(self) -> Any:
@@ -237,6 +248,7 @@ class Worker(base.Worker):
         if self.alive:
             self.log.info("Autorestarting worker after current request.")
         self.alive = False
+        self._restarting = True
         self._look()
 
     def _wake(self) -> None:
@@ -249,6 +261,7 @@ class Worker(base.Worker):
 
     def _empty_pipe(self) -> None:
         os.read(self.PIPE[0], 4096)
+        self._restarting = True
         self._look()
 
     def _look(self) -> None:

@@ -68,7 +68,7 @@ async def serve(app: Any, **settings: Any) -> AsyncIterator[Served]:
     if not isinstance(app, aiohttp.web.Application):
         initialized = getattr(app, "aiohttp_app", None)
         app = AioHTTP().create_aiohttp_app(app) if initialized is None else initialized
-    server = Server(app, ServerSettings(**{"graceful_timeout": 5.0, **settings}))
+    server = Server(app, ServerSettings(**{"graceful_timeout": 5.0, "linger": 0.0, **settings}))
     await server.start()
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as sock:
         port = sock.getsockname()[1]
@@ -116,6 +116,9 @@ class Gunicorn:
             )
         self.port = 0
 
+        # The master that took over after SIGUSR2.
+        self.successor: int | None = None
+
     @property
     def log(self) -> str:
         """All that gunicorn and the application have written so far."""
@@ -143,7 +146,8 @@ class Gunicorn:
     @property
     def workers(self) -> list[int]:
         """The process ids of the workers that live."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        master = self.successor or self.process.pid
+        children = Path(f"/proc/{master}/task/{master}/children")
         return [int(pid) for pid in children.read_text().split()]
 
     def title(self, pid: int) -> str:
@@ -233,11 +237,11 @@ class Gunicorn:
 
     def kill(self) -> None:
         """End it whatever it does, workers included."""
-        if self.process.poll() is None:
+        if self.process.poll() is None or self.successor:
             workers = self.workers
             self.process.kill()
             self.process.wait()
-            for pid in workers:
+            for pid in (*filter(None, [self.successor]), *workers):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, SIGKILL)
 

@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 from harness import Gunicorn
 from raw_client import Connection, Failed
@@ -64,8 +65,10 @@ def _check(target: str, expected: object, answer: object) -> None:
         raise Failed(f"{target}: {str(answer)[:200]} instead of {str(expected)[:200]}")
 
 
+Mix: TypeAlias = tuple[tuple[str, Callable[[Connection], Awaitable[None]]], ...]
+
 # Twenty requests; each client goes through them again and again.
-MIX: tuple[tuple[str, Callable[[Connection], Awaitable[None]]], ...] = (
+MIX: Mix = (
     *[("sync", lambda c: plain(c, "/sync", b"ok"))] * 5,
     *[("async", lambda c: plain(c, "/async", b"ok"))] * 5,
     ("sync that waits", lambda c: plain(c, "/waits", b"ok")),
@@ -87,22 +90,26 @@ class Load:
     Args:
         port: Of the server.
         clients: How many connections there are at a time.
+        mix: What each of them sends, from first to last and again.
     """
 
-    def __init__(self, port: int, clients: int) -> None:
+    def __init__(self, port: int, clients: int, mix: Mix = MIX) -> None:
         self._port = port
         self._clients = clients
+        self._mix = mix
         self.sent: Counter[str] = Counter()
         self.failures: list[str] = []
 
     async def send(self, number: int) -> None:
         """Send *number* requests, and close all connections."""
-        numbers = iter(range(number))
+        await self._send(iter(range(number)))
+
+    async def _send(self, numbers: Iterator[object]) -> None:
         await asyncio.gather(*[self._client(numbers, start) for start in range(self._clients)])
 
-    async def _client(self, numbers: Iterator[int], start: int) -> None:
+    async def _client(self, numbers: Iterator[object], start: int) -> None:
         connection = Connection(self._port)
-        kinds = itertools.islice(itertools.cycle(MIX), start, None)
+        kinds = itertools.islice(itertools.cycle(self._mix), start, None)
         for _, (name, ask) in zip(numbers, kinds, strict=False):
             try:
                 await ask(connection)

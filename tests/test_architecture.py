@@ -15,8 +15,10 @@ ROOT = Path(__file__).parent.parent
 LADDER: tuple[tuple[str, ...], ...] = (
     ("__init__",),
     ("extension", "testing", "_client_websocket", "_in_process"),
-    ("_devserver", "_server", "_service", "_fallback", "_native_log"),
-    ("_listener", "_connections"),
+    (
+        *("_devserver", "_server", "_service", "_fallback", "_native_log"),
+        *("_listener", "_connections", "_drain", "_goodbye"),
+    ),
     ("handler", "helper", "rooms"),
     (
         *("_exchange", "_client", "_protocol", "_writer", "_body_input", "_values"),

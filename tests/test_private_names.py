@@ -59,6 +59,8 @@ PRIVATE_ATTRIBUTES = {
 }
 # Nothing else tells when a request's head begins and ends.
 PRIVATE_ATTRIBUTES |= {"_request_count", "_waiter"}
+# Nor since when a connection has been idle.
+PRIVATE_ATTRIBUTES |= {"_keepalive_timeout", "_next_keepalive_close_time"}
 
 # Our classes that stand on those of dependencies.
 SUBCLASSES = [
@@ -152,6 +154,28 @@ async def test_aiohttps_connection_counts_heads_and_waits_for_them() -> None:
     await asyncio.sleep(0)
 
     assert [(0, False), (1, True)] == seen
+
+
+async def test_aiohttp_knows_since_when_a_connection_is_idle() -> None:
+    """``Protocol.idle_since`` counts back from the time at which aiohttp would close it."""
+
+    async def handler(_: web.BaseRequest) -> web.StreamResponse:
+        return web.Response()
+
+    loop = asyncio.get_running_loop()
+    before = loop.time()
+    connection = Protocol(web.Server(handler), loop=loop, server="x", head_timeout=60)
+    connection.connection_made(mock.Mock(is_closing=lambda: False))
+    await asyncio.sleep(0)
+    idle = connection.idle_since
+    connection.data_received(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    busy = connection.idle_since
+    connection.force_close()
+    await asyncio.sleep(0)
+
+    assert idle is not None
+    assert before <= idle <= loop.time()
+    assert busy is None
 
 
 async def test_aiohttps_server_holds_what_its_connections_read() -> None:

@@ -70,7 +70,7 @@ def test_a_change_is_served(server: Gunicorn, source: Path) -> None:
 
 
 async def test_a_change_does_not_wait_for_websockets(server: Gunicorn, source: Path) -> None:
-    """A page under development keeps its socket open for ever; the reload closes it."""
+    """A page under development keeps its socket open for ever; it is told to come back."""
     async with aiohttp.ClientSession(server.url) as session, session.ws_connect("/ws") as ws:
         await ws.send_str("hello")
         await ws.receive_str()
@@ -78,7 +78,7 @@ async def test_a_change_does_not_wait_for_websockets(server: Gunicorn, source: P
         message = await ws.receive()
     await eventually(lambda: server.get("/") == "version two", "the new version")
 
-    assert aiohttp.WSMsgType.CLOSE == message.type
+    assert aiohttp.WSCloseCode.SERVICE_RESTART == message.data
 
 
 def test_a_syntax_error_is_shown_and_then_mended(server: Gunicorn, source: Path) -> None:

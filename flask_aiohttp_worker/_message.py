@@ -14,6 +14,7 @@ from gunicorn.util import split_request_uri, unquote_to_wsgi_str
 
 from flask_aiohttp._environ import Environ
 from flask_aiohttp._exchange import NO_STATUS, Exchange
+from flask_aiohttp._protocol import Protocol
 from flask_aiohttp._start_response import Framing, Phase
 
 __all__ = ("Headers", "Request", "Response", "headers_of", "variable")
@@ -136,11 +137,16 @@ class Response:
 
 
 def headers_of(request: web.BaseRequest) -> Headers:
-    """Return the headers as gunicorn keeps them: names in capitals, each line by itself."""
+    """Return the headers as gunicorn keeps them: names in capitals, each line by itself.
+
+    Those that the application does not see (``header_map``) are not among them.
+    """
+    protocol = request.protocol
+    reading = protocol.reading if isinstance(protocol, Protocol) else None
     return [
         (name.decode("latin-1").upper(), value.decode("latin-1"))
         for name, value in request.raw_headers
-        if b"_" not in name
+        if (reading.names[name] if reading else b"_" not in name)
     ]
 
 

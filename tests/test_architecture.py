@@ -50,6 +50,7 @@ WORKER_USES = {
     "flask_aiohttp._policy.Addresses",
     "flask_aiohttp._policy.Policy",
     "flask_aiohttp._proxy_protocol.ProxyProtocol",
+    "flask_aiohttp._protocol.Protocol",
     "flask_aiohttp._server.Server",
     "flask_aiohttp._settings.AccessLog",
     "flask_aiohttp._settings.NoAccessLog",

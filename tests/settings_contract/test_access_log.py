@@ -12,7 +12,7 @@ from harness import PATIENCE, Gunicorn, wait_for
 # All that a client of these tests sends or is sent, and all strings of the environ.
 REQUEST_HEADERS = (
     "host user-agent referer authorization content-type content-length transfer-encoding x-name "
-    "x-twice x-forwarded-for accept connection x_under"
+    "x-twice x-forwarded-for x-forwarded-proto script_name accept connection x_under"
 )
 RESPONSE_HEADERS = (
     "content-type content-length x-own x-twice x-name set-cookie etag location server date "
@@ -46,6 +46,7 @@ accesslog = "-"
 access_log_format = "ACCESS\\t" + {chr(9).join(ALL.values())!r}
 """
 
+LINE = "X-A: 1\r\n"
 USUAL = 'Host: example.org:81\r\nUser-Agent: test "quoted"\r\nX-Twice: 1\r\nX-Twice: 2\r\n'
 
 REQUESTS = {
@@ -79,6 +80,13 @@ REQUESTS = {
     "raises": f"GET /raises HTTP/1.1\r\n{USUAL}\r\n",
     "proxied": f"GET /sync HTTP/1.1\r\n{USUAL}X-Forwarded-For: 10.1.2.3\r\n\r\n",
     "underscore": f"GET /sync HTTP/1.1\r\n{USUAL}X_Under: a\r\n\r\n",
+    "by a proxy": f"GET /below/sync HTTP/1.1\r\n{USUAL}X-Forwarded-Proto: https\r\n"
+    "SCRIPT_NAME: /below\r\n\r\n",
+    "line too long": f"GET /{5000 * 'a'} HTTP/1.1\r\n{USUAL}\r\n",
+    "field too long": f"GET /sync HTTP/1.1\r\n{USUAL}X-Long: {9000 * 'a'}\r\n\r\n",
+    "too many fields": f"GET /sync HTTP/1.1\r\n{USUAL}{101 * LINE}\r\n",
+    "version": f"GET /sync HTTP/2.0\r\n{USUAL}\r\n",
+    "coding": f"POST /echo HTTP/1.1\r\n{USUAL}Transfer-Encoding: unknown\r\n\r\n",
     "no request": "nonsense\r\n\r\n",
     "twice a length": "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n"
     "\r\nab",

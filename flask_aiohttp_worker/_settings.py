@@ -21,7 +21,7 @@ __all__ = ("from_gunicorn",)
 def from_gunicorn(worker: Any) -> ServerSettings:
     """Return the settings that the configuration of a gunicorn *worker* asks for."""
     cfg, log = worker.cfg, worker.log
-    defaults = ServerSettings()
+    defaults, largest = ServerSettings(), cfg.websocket_max_message_size
     return ServerSettings(
         # gunicorn's default of 1 is no wish: nobody wants one thread for all sync views.
         threads=cfg.threads if cfg.threads > 1 else defaults.threads,
@@ -35,7 +35,8 @@ def from_gunicorn(worker: Any) -> ServerSettings:
         # Under --reload nobody serves until this worker has ended.
         linger=0.25 if cfg.reload else defaults.linger,
         websocket_spread=0.0 if cfg.reload else defaults.websocket_spread,
-        websocket_max_message_size=cfg.websocket_max_message_size,
+        # aiohttp refuses a message of this size, gunicorn a larger one.
+        websocket_max_message_size=largest + 1 if largest else 0,
         rooms_key=_rooms.key(),
         script_name=os.environ.get("SCRIPT_NAME", ""),
         multiprocess=cfg.workers > 1,

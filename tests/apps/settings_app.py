@@ -4,14 +4,14 @@ import asyncio
 import io
 import os
 import threading
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, request, send_file
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from flask_aiohttp import AioHTTP, await_, websocket
+from flask_aiohttp import AioHTTP, await_, cancel_on_disconnect, has_client, websocket
 
 app = Flask(__name__)
 aio = AioHTTP(app)
@@ -116,10 +116,25 @@ async def ws() -> None:
         await aio.ws.send_str(message.data)
 
 
-@app.route("/wait")
-async def wait() -> str:
-    await asyncio.sleep(60)
-    return "late"
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+
+
+@app.route("/cancelled")
+@cancel_on_disconnect
+async def cancelled() -> str:
+    """Wait for a file, or for ever."""
+    print("waiting", flush=True)
+    try:
+        await until(lambda: not has_client())
+        print("client has left", flush=True)
+        await until(Path(request.args.get("until", "never")).exists)
+    except asyncio.CancelledError:
+        print("cancelled", flush=True)
+        raise
+    print("ended", flush=True)
+    return ""
 
 
 @app.before_request

@@ -146,6 +146,29 @@ def test_a_daemon_serves_and_stops_by_its_pid_file(tmp_path: Path, worker: str) 
     assert not pid.exists()
 
 
+def test_gunicornc_looks_into_the_master(tmp_path: Path, worker: str) -> None:
+    """``control_socket`` and its mode; with ``control_socket_disable`` there is none."""
+    path = tmp_path / "control"
+    command = [
+        *(sys.executable, "-m", "gunicorn", "settings_app:app", "-k", worker),
+        *("--bind", f"unix:{tmp_path}/sock", "--pythonpath", str(APPS)),
+        *("--control-socket", str(path), "--control-socket-mode", "0o660"),
+    ]
+    master = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(path.exists, "the control socket")
+        show = [sys.executable, "-m", "gunicorn.ctl.cli", "-s", str(path), "-c", "show workers"]
+        result = subprocess.run(show, capture_output=True, text=True, timeout=PATIENCE)
+        mode = path.stat().st_mode & 0o777
+    finally:
+        master.terminate()
+        master.wait(PATIENCE)
+
+    assert 0 == result.returncode, result.stderr
+    assert "Total: 1" in result.stdout or "1 worker" in result.stdout, result.stdout
+    assert 0o660 == mode
+
+
 @pytest.mark.parametrize(
     "option, expected",
     [("--check-config", ""), ("--print-config", r"websocket_max_message_size +=")],

@@ -13,19 +13,15 @@ from ._writer import SentResponse
 
 __all__ = ("native_log_options",)
 
-# What aiohttp calls a request that it could not read.
-_UNREADABLE = "UNKNOWN"
-
 
 class _NativeLog(AbstractAccessLogger):
-    """What aiohttp calls after each answer; those of Flask's have been logged already."""
+    """What aiohttp calls after each answer; those of ours have been logged already."""
 
     logger: Any
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         """Write one line."""
-        ours = isinstance(response, (SentResponse, WebSocket))
-        if not ours and request.method != _UNREADABLE:
+        if not isinstance(response, (SentResponse, WebSocket)):
             self.logger.write_native(request, response, time)
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from signal import SIGUSR1
+from signal import SIGTERM, SIGUSR1
 
 import pytest
-from harness import PATIENCE, wait_for
+from harness import APPS, PATIENCE, wait_for
 
 from .conftest import Start
 
@@ -205,3 +208,30 @@ async def test_a_failure_below_the_worker_is_logged_there_too(
         sock.recv(4096)
 
     wait_for_text(path, "[WARNING] Invalid request from ip=127.0.0.1")
+
+
+@pytest.mark.parametrize("inherits", [False, True])
+def test_a_daemon_may_keep_its_output(tmp_path: Path, worker: str, inherits: bool) -> None:
+    """``enable_stdio_inheritance``: what is printed goes where the command's output went."""
+    out, pid, log = (tmp_path / name for name in ("out", "pid", "error.log"))
+    config = tmp_path / "print.conf.py"
+    config.write_text("def post_worker_init(worker):\n    print('printed', flush=True)\n")
+    command = [
+        *(sys.executable, "-m", "gunicorn", "settings_app:app", "-k", worker, "--daemon"),
+        *("--pid", str(pid), "--error-logfile", str(log), "--pythonpath", str(APPS)),
+        *("--bind", f"unix:{tmp_path}/sock", "--no-control-socket", "--config", str(config)),
+        *(["--enable-stdio-inheritance"] if inherits else []),
+    ]
+
+    with out.open("w") as output:
+        subprocess.run(command, check=True, timeout=PATIENCE, stdout=output, stderr=output)
+    wait_for_text(log, "Booting worker")
+    master = int(pid.read_text())
+    try:
+        if inherits:
+            wait_for_text(out, "printed")
+    finally:
+        os.kill(master, SIGTERM)
+        wait_for(lambda: not Path(f"/proc/{master}").exists(), "the end")
+
+    assert inherits is ("printed" in out.read_text())

@@ -114,7 +114,7 @@ class Listener:
     def _accept(self) -> bool:
         """Accept one connection; return False if there is none, or no way to."""
         try:
-            sock, _ = self._socket.accept()
+            sock, peer = self._socket.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return False
         except OSError as error:
@@ -129,17 +129,23 @@ class Listener:
             name="set up a connection",
         )
         self._setups.add(setup)
-        setup.add_done_callback(functools.partial(self._set_up, sock, protocol))
+        setup.add_done_callback(functools.partial(self._set_up, sock, protocol, peer))
         return True
 
-    def _set_up(self, sock: socket.socket, protocol: Protocol, setup: asyncio.Task[Any]) -> None:
+    def _set_up(
+        self, sock: socket.socket, protocol: Protocol, peer: Any, setup: asyncio.Task[Any]
+    ) -> None:
         self._setups.discard(setup)
         if not setup.cancelled():
             error = setup.exception()
             if error is None:
                 return
-            # The client has left, or speaks no TLS that we would: its affair.
-            self._logger.debug("A connection was not set up: %r", error)
+            if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+                # It speaks no TLS that we would: what gunicorn writes.
+                address = peer[0] if isinstance(peer, tuple) else ""
+                self._logger.warning("Invalid request from ip=%s: %s", address, error)
+            else:
+                self._logger.debug("A client has left before its connection was set up: %r", error)
         self._connections.discard(protocol)
         sock.close()
 

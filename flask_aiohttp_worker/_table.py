@@ -133,7 +133,8 @@ def _about_hooks() -> Iterator[tuple[Who, str, str]]:
 def _about_tls() -> Iterator[tuple[Who, str, str]]:
     worker, nobody = Who.WORKER, Who.NOBODY
     yield worker, "certfile keyfile", "Read once by each worker; HUP reads them again."
-    yield worker, "ca_certs cert_reqs ciphers", "As under gunicorn's own workers."
+    yield worker, "ca_certs cert_reqs", "A client that is refused is one line in the log."
+    yield worker, "ciphers", "As under gunicorn's own workers."
     yield worker, "ssl_context", "Called once by each worker; offers HTTP/1.1 only."
     yield nobody, "ssl_version", "gunicorn ignores it too: set the versions in ssl_context"
     yield nobody, "suppress_ragged_eofs do_handshake_on_connect", "asyncio decides: remove it"

@@ -30,7 +30,6 @@ os.sendfile = watched
         ((), {}, True),
         (("--no-sendfile",), {}, False),
         ((), {"SENDFILE": "no"}, False),
-        ((), {"SENDFILE": "yes"}, True),
     ],
 )
 def test_the_kernel_sends_files_unless_it_must_not(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
 from harness import wait_for
 
 from .conftest import Start
@@ -32,15 +31,14 @@ def test_a_worker_serves_so_many_requests(configured: Start, worker: str) -> Non
     assert pid != pids[-1]
 
 
-@pytest.mark.parametrize("engine", ["auto", "poll"])
 def test_a_file_besides_the_modules_is_watched(
-    configured: Start, tmp_path: Path, worker: str, engine: str
+    configured: Start, tmp_path: Path, worker: str
 ) -> None:
     """``reload``, ``reload_extra_files`` and ``reload_engine``."""
     extra = tmp_path / "templates.txt"
     extra.write_text("old")
     server = configured(
-        f"reload, reload_engine, reload_extra_files = True, {engine!r}, [{str(extra)!r}]\n",
+        f"reload, reload_engine, reload_extra_files = True, 'poll', [{str(extra)!r}]\n",
         worker=worker,
     )
     old = server.get("/where").split()[1]

@@ -91,6 +91,7 @@ SHOWN = {
     "worker/test_sockets.py": {
         "test_each_of_several_addresses_is_served": "bind",
         "test_the_backlog_is_gunicorns": "backlog",
+        "test_more_connections_than_a_worker_may_have_wait_in_the_queue": "worker_connections",
     },
     "worker/test_crash.py": {
         "test_a_blocked_loop_is_reported_and_replaced": "timeout worker_abort",

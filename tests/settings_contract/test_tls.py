@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import re
+import socket
 import ssl
 import subprocess
 from collections.abc import Callable
@@ -109,3 +111,35 @@ def test_the_hook_makes_one_context_for_each_worker(
         get(server, context)
 
     assert 1 == server.log.count("HOOK ssl_context")
+
+
+@pytest.mark.parametrize("sent", ["plain HTTP", "nothing", "an unknown certificate"])
+def test_a_handshake_that_fails_is_one_line_at_most(
+    configured: Start,
+    make_certificate: Callable[[str], Certificate],
+    worker: str,
+    sent: str,
+) -> None:
+    """A warning with the client's address, no traceback, and nobody else notices."""
+    certificate = make_certificate("shop")
+    asking = f"cert_reqs = {int(ssl.CERT_REQUIRED)}\nca_certs = {certificate[0]!r}"
+    server = configured(tls(certificate, asking), worker=worker)
+    anonymous = ssl.create_default_context(cafile=certificate[0])
+    known = ssl.create_default_context(cafile=certificate[0])
+    known.load_cert_chain(*certificate)
+
+    if sent == "an unknown certificate":
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            get(server, anonymous)
+    else:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as sock:
+            if sent == "plain HTTP":
+                sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+                with contextlib.suppress(ConnectionError):
+                    assert b" 200 " not in sock.recv(4096)
+    answer = get(server, known)[0]
+
+    lines = re.findall(r"\[WARNING\] Invalid request from ip=127\.0\.0\.1: \[SSL", server.log)
+    assert "sync" == answer
+    assert (0 if sent == "nothing" else 1) == len(lines)
+    assert "Traceback" not in server.log

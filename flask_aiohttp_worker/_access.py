@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 from gunicorn.glogging import Logger
 
+from flask_aiohttp._environ import Environ
 from flask_aiohttp._exchange import Exchange
 from flask_aiohttp._settings import AccessLog, NoAccessLog
 
@@ -48,28 +49,28 @@ class GunicornAccessLog:
     def write(self, exchange: Exchange, request: web.BaseRequest, seconds: float) -> None:
         """Write one line, or whatever the logger makes of it."""
         message = exchange.message or Request(request, exchange)
-        self._log.access(
-            Response(exchange, in_log=True), message, exchange.environ, timedelta(seconds=seconds)
-        )
+        self._access(Response(exchange, in_log=True), message, exchange.environ, seconds)
 
     def write_native(
         self, request: web.BaseRequest, response: web.StreamResponse, seconds: float
     ) -> None:
         """Write one line about a request to a native aiohttp route."""
         message = _NativeRequest(headers_of(request))
-        self._log.access(
-            _NativeResponse(
-                f"{response.status} {response.reason or ''}",
-                list(response.headers.items()),
-                0 if request.method == "HEAD" else response.content_length,
-            ),
-            message,
-            _environ(request, message.headers),
-            timedelta(seconds=seconds),
+        answer = _NativeResponse(
+            f"{response.status} {response.reason or ''}",
+            list(response.headers.items()),
+            0 if request.method == "HEAD" else response.content_length,
         )
+        self._access(answer, message, _environ(request, message.headers), seconds)
+
+    def _access(self, response: Any, request: Any, environ: Environ, seconds: float) -> None:
+        try:
+            self._log.access(response, request, environ, timedelta(seconds=seconds))
+        except Exception:  # the logger may be anybody's, and the answer has been sent
+            self._log.exception("Error in the access log")
 
 
-def _environ(request: web.BaseRequest, headers: Headers) -> dict[str, Any]:
+def _environ(request: web.BaseRequest, headers: Headers) -> Environ:
     """Return as much of an environ as ``Logger.access()`` looks at."""
     peer = request.protocol.peername
     return {

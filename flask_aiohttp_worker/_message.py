@@ -42,7 +42,8 @@ class Request:
         self.version = tuple(exchange.version)
         self.headers = headers_of(request)
         self.trailers: Headers = []
-        self.body = environ["wsgi.input"]
+        # Not there, where a request has failed before its body was looked at.
+        self.body = environ.get("wsgi.input")
         self.scheme: str = environ["wsgi.url_scheme"]
         self.peer_addr = self.remote_addr = request.protocol.peername or ""
         self.proxy_protocol_info = _proxy_protocol_info(environ)

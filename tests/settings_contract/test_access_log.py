@@ -82,6 +82,8 @@ REQUESTS = {
     "underscore": f"GET /sync HTTP/1.1\r\n{USUAL}X_Under: a\r\n\r\n",
     "by a proxy": f"GET /below/sync HTTP/1.1\r\n{USUAL}X-Forwarded-Proto: https\r\n"
     "SCRIPT_NAME: /below\r\n\r\n",
+    "not below": f"GET /sync HTTP/1.1\r\n{USUAL}SCRIPT_NAME: /below\r\n\r\n",
+    "half a body": f"POST /echo HTTP/1.1\r\n{USUAL}Content-Length: 9\r\n\r\nhalf",
     "line too long": f"GET /{5000 * 'a'} HTTP/1.1\r\n{USUAL}\r\n",
     "field too long": f"GET /sync HTTP/1.1\r\n{USUAL}X-Long: {9000 * 'a'}\r\n\r\n",
     "too many fields": f"GET /sync HTTP/1.1\r\n{USUAL}{101 * LINE}\r\n",
@@ -97,16 +99,20 @@ MISSING = {
     # aiohttp's parser tells nothing of what it refuses. The warning in the error log is all.
     "twice a length": 1,
 }
+# gunicorn answers in the application's place with an environ that it makes anew, without the
+# headers, and does not count its own page. Here it is the request's own environ.
+NOT_BY_THE_APPLICATION = {
+    *{"U", "b", "B", "a", "content-typeo", "content-lengtho", "server_namee", "path_infoe"},
+    *{"script_namee", "wsgi.url_schemee", "http_hoste", "http_x_twicee", "http_user_agente"},
+    "wsgi.multithreade",
+}
 DIFFERENT = {
     # gunicorn counts no bytes that the kernel sends (sendfile).
     "file": {"b", "B"},
-    # gunicorn answers for the application with an environ that it makes anew, without the
-    # headers, and does not count its own page. Here it is the request's own environ.
-    "raises": {
-        *{"U", "b", "B", "a", "content-typeo", "content-lengtho", "server_namee", "path_infoe"},
-        *{"script_namee", "wsgi.url_schemee", "http_hoste", "http_x_twicee", "http_user_agente"},
-        "wsgi.multithreade",
-    },
+    "raises": NOT_BY_THE_APPLICATION,
+    "not below": NOT_BY_THE_APPLICATION,
+    # Under gthread the application takes the half for the whole.
+    "half a body": {"s", "b", "B", "content-typeo", "content-lengtho"},
 }
 
 Fields = dict[str, str]

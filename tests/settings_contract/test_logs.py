@@ -163,6 +163,21 @@ def test_a_logger_class_of_ones_own_is_asked(configured: Start, worker: str) -> 
     server.wait_for_log("OWN GET /async (1, 1) 200 OK 200 5 /async 0\n")
 
 
+def test_a_logger_that_fails_spoils_no_answer(configured: Start) -> None:
+    """Its failure is logged; the connection serves on."""
+    server = configured(LOGGER.replace("print(", "raise ValueError("))
+
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as sock:
+        sock.sendall(2 * b"GET /sync HTTP/1.1\r\nHost: a\r\n\r\n")
+        sock.shutdown(socket.SHUT_WR)
+        received = b""
+        while data := sock.recv(4096):
+            received += data
+
+    assert 2 == received.count(b"HTTP/1.1 200 OK\r\n") == received.count(b"HTTP/1.1")
+    server.wait_for_log("[ERROR] Error in the access log\nTraceback", times=2)
+
+
 ERRORS = """
 errorlog = {path!r}
 loglevel = {level!r}

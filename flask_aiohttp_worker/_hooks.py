@@ -45,6 +45,7 @@ class GunicornHooks:
             self._before(self._worker, message)
             message.apply_changes()
             environ, response = exchange.environ, Response(exchange)
+            self._worker.nr += 1  # hooks read it
             exchange.run()
         finally:
             try:

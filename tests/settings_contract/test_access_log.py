@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
+import time
 from pathlib import Path
 
+import aiohttp
 import pytest
-from harness import PATIENCE, Gunicorn, wait_for
+from harness import PATIENCE, Gunicorn, eventually, wait_for
+
+from .conftest import Start
 
 # All that a client of these tests sends or is sent, and all strings of the environ.
 REQUEST_HEADERS = (
@@ -166,6 +171,28 @@ def traffic(worker: str, directory: Path) -> dict[str, list[Fields]]:
     finally:
         server.kill()
     return logged
+
+
+async def test_a_websocket_is_one_line_at_its_end(configured: Start) -> None:
+    """With the status 101, the bytes of the messages that were sent, and all of its time."""
+    server = configured("accesslog = '-'\naccess_log_format = 'LINE %(r)s %(s)s %(B)s %(L)s'\n")
+
+    started = time.monotonic()
+    async with aiohttp.ClientSession(server.url) as session, session.ws_connect("/ws") as ws:
+        for text in ("one", "three"):
+            await ws.send_str(text)
+            await ws.receive_str()
+        opened = time.monotonic()
+        early = server.log.count("LINE")
+        await asyncio.sleep(0.05)
+        least = time.monotonic() - opened
+    [(line, seconds)] = await eventually(
+        lambda: re.findall(r"^LINE (.*) (\d+\.\d+)\n", server.log, re.M), "the line"
+    )
+
+    assert 0 == early
+    assert "GET /ws HTTP/1.1 101 8" == line
+    assert least <= float(seconds) <= time.monotonic() - started
 
 
 @pytest.fixture(name="logs", scope="module")

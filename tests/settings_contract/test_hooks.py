@@ -57,7 +57,8 @@ def post_request(worker, req, environ, resp):
         }
         if resp.status:
             facts["code"] = resp.status_code
-    say("post", seen=seen.get(), noted=req.noted, path=environ.get("PATH_INFO"), **facts)
+    facts |= {"number": worker.nr, "path": environ.get("PATH_INFO")}
+    say("post", seen=seen.get(), noted=req.noted, **facts)
     if "grumble" in req.query:
         raise ValueError("post_request fails on purpose")
 """

@@ -97,7 +97,7 @@ class Connection:
             except (NotImplementedError, asyncio.SendfileNotAvailableError):
                 break
             except asyncio.TimeoutError:
-                transport.abort()
+                _reset(transport)
                 raise ClientGone("waiting for it to read the answer") from None
             except ConnectionError as error:
                 raise ClientGone("sending the answer") from error
@@ -122,7 +122,7 @@ class Connection:
                 waiting = transport.get_write_buffer_size()
                 await asyncio.wait({draining}, timeout=self._send_timeout)
                 if not draining.done() and transport.get_write_buffer_size() >= waiting:
-                    transport.abort()
+                    _reset(transport)
                     raise ClientGone("waiting for it to read the answer")
             try:
                 await draining
@@ -144,11 +144,26 @@ class Connection:
         transport = self._request.transport
         if transport is None:
             return
-        sock = transport.get_extra_info("socket")
-        if abort and sock is not None:
-            # A reset instead of an orderly end.
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if abort:
+            _end_with_reset(transport)
         transport.close()
+
+
+def _end_with_reset(transport: asyncio.Transport) -> None:
+    """Let the connection end with a reset, and not in order."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    """End a connection now, with all that is not sent.
+
+    After a mere ``abort()`` the kernel would go on offering what it holds, megabytes of it, for as
+    long as the client says that it is there.
+    """
+    _end_with_reset(transport)
+    transport.abort()
 
 
 class SentResponse(web.StreamResponse):

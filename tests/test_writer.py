@@ -123,12 +123,14 @@ async def test_client_that_reads_slowly_is_not_given_up() -> None:
 
 
 async def test_client_that_reads_nothing_is_given_up() -> None:
-    """Without progress for the timeout the connection is aborted, and the sender told."""
+    """Without progress for the timeout the connection is reset, and the sender told."""
     async with connected(send_timeout=0.01) as ends:
         with pytest.raises(ClientGone, match="waiting for it to read the answer"):
             await ends.connection.send_and_drain(LARGE)
 
         assert ends.connection.gone
+        with pytest.raises(ConnectionResetError):
+            await ends.read_all()
 
 
 async def test_client_that_leaves_is_told_to_who_waits() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import re
 import threading
 import weakref
 from collections.abc import AsyncIterator, Iterator
@@ -111,7 +112,7 @@ async def held() -> dict[str, int]:
     """What the process holds besides this request."""
     gc.collect()
     carriers = [thing for thing in gc.get_objects() if isinstance(thing, Carrier)]
-    of_pool = [each for each in threading.enumerate() if each.name.startswith("flask-aiohttp-")]
+    of_pool = [t for t in threading.enumerate() if re.fullmatch(r"flask-aiohttp-\d+", t.name)]
     return {
         # This connection has one for itself, and one for its request.
         "tasks": len(asyncio.all_tasks()) - 2,

@@ -1,8 +1,9 @@
-"""What the worker's tests share: a configuration file, and files that end requests."""
+"""What the worker's tests share: a configuration file, files that end requests, a certificate."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,17 @@ def _release(tmp_path: Path) -> Iterator[Release]:
     release = Release(tmp_path / "released")
     yield release
     release()
+
+
+@pytest.fixture(name="certificate")
+def _certificate(tmp_path: Path, require: Callable[[str], str]) -> tuple[str, str]:
+    """The paths of a certificate for 127.0.0.1 and of its key."""
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    command = [
+        *(require("openssl"), "req", "-x509", "-nodes", "-days", "1"),
+        *("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
+        *("-subj", "/CN=flask-aiohttp test", "-addext", "subjectAltName=IP:127.0.0.1"),
+        *("-keyout", str(key), "-out", str(certificate)),
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    return str(certificate), str(key)

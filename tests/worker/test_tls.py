@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import http.client
 import ssl
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,20 +21,6 @@ def ssl_context(config, default_ssl_context_factory):
     print("hook: ssl_context", flush=True)
     return context
 """
-
-
-@pytest.fixture(name="certificate")
-def _certificate(tmp_path: Path, require: Callable[[str], str]) -> tuple[str, str]:
-    """The paths of a certificate for 127.0.0.1 and of its key."""
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    command = [
-        *(require("openssl"), "req", "-x509", "-nodes", "-days", "1"),
-        *("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
-        *("-subj", "/CN=flask-aiohttp test", "-addext", "subjectAltName=IP:127.0.0.1"),
-        *("-keyout", str(key), "-out", str(certificate)),
-    ]
-    subprocess.run(command, check=True, capture_output=True)
-    return str(certificate), str(key)
 
 
 def options(certificate: tuple[str, str], *more: str) -> tuple[str, ...]:

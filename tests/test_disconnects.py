@@ -304,6 +304,27 @@ async def test_sync_stream_that_asks_for_its_client_ends_without_it(app):
     assert ["ended"] == log
 
 
+async def test_long_sync_view_that_asks_for_its_client_ends_without_it(app):
+    """A thread that works for nobody can find out, without waiting for anything."""
+    log = app.extensions["log"]
+
+    @app.get("/working")
+    def working():
+        log.append("started")
+        while has_client():
+            time.sleep(0.001)
+        log.append("ended")
+        return "for nobody"
+
+    async with serve(app) as served:
+        _, writer = await connect(served, get("/working"))
+        await eventually(lambda: log, "the view")
+        writer.close()
+        await eventually(lambda: log[1:], "the view's end")
+
+    assert ["started", "ended"] == log
+
+
 async def test_pipelined_requests_are_all_answered_after_a_half_close(app):
     """What was asked before the client closed its side is answered, in order."""
     async with serve(app) as served:

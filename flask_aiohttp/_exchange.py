@@ -102,6 +102,10 @@ class Exchange:
             if not (isinstance(body, FileWrapper) and self._send_file(body)):
                 for data in body:
                     self.write(data)
+                    if self.framing is Framing.NONE and data:
+                        # The rest is for nobody (HEAD, 204, 304), and may be endless. PEP 3333
+                        # asks for close(), as after a client that has left early.
+                        break
             self.finish()
         finally:
             close = getattr(body, "close", None)

@@ -87,6 +87,30 @@ async def test_a_large_piece_is_not_copied_for_its_head(run: Run, rest: bytes) -
     assert data is connection.writes[1]
 
 
+@pytest.mark.parametrize(
+    "request_", [{"method": "HEAD"}, {"status": "204 No Content"}, {"status": "304 Not Modified"}]
+)
+async def test_a_body_that_nobody_gets_is_not_asked_for(run: Run, request_: dict[str, str]) -> None:
+    """One piece tells that the head is final; then the body is closed, be it endless."""
+    made: list[str] = []
+
+    def application(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response(request_.get("status", "200 OK"), [])
+        try:
+            while True:
+                made.append("piece")
+                yield b"" if len(made) < 3 else b"piece"
+        finally:
+            made.append("closed")
+
+    exchange, connection = an_exchange(application, method=request_.get("method", "GET"))
+    await run(exchange)
+
+    assert ["piece", "piece", "piece", "closed"] == made
+    assert b"" == connection.answer()[2]
+    assert exchange.keep_alive
+
+
 async def test_each_piece_leaves_before_the_next_is_made(run: Run) -> None:
     """An application that yields sees its bytes go; nothing is collected."""
     sent_before: list[int] = []

@@ -158,6 +158,46 @@ async def test_a_piece_that_is_not_bytes_is_refused(run: Run, piece: Any) -> Non
     assert [] == connection.writes
 
 
+@pytest.mark.parametrize("bad", ["\r", "\n", "\r\nSet-Cookie: a=b", "\0"], ids=ascii)
+@pytest.mark.parametrize("where", ["name", "value", "reason"])
+async def test_no_header_can_end_its_line(run: Run, where: str, bad: str) -> None:
+    """Whoever fills one cannot add another, nor a body: nothing of the answer is sent."""
+    text = f"a{bad}b"
+    name, value = (text, "value") if where == "name" else ("X-Name", "value")
+    if where == "value":
+        value = text
+    status = f"200 {text}" if where == "reason" else "200 OK"
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        start_response(status, [(name, value)])
+        return [b"hello"]
+
+    exchange, connection = an_exchange(application)
+    with pytest.raises(InvalidResponse):
+        await run(exchange)
+
+    assert [] == connection.writes
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [(200, []), (None, []), (b"200 OK", []), ("200 OK", [("Name", 1)]), ("200 OK", [(b"N", "v")])],
+    ids=repr,
+)
+async def test_a_head_of_other_types_is_refused(run: Run, status: Any, headers: Any) -> None:
+    """PEP 3333: strings, all of them."""
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        start_response(status, headers)
+        return [b"hello"]
+
+    exchange, connection = an_exchange(application)
+    with pytest.raises(InvalidResponse):
+        await run(exchange)
+
+    assert [] == connection.writes
+
+
 @pytest.mark.parametrize("body", [None, 42])
 async def test_a_body_that_cannot_be_iterated_is_a_type_error(run: Run, body: Any) -> None:
     """An application that forgot to return its answer is told so."""

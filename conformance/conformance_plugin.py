@@ -17,12 +17,14 @@ from flask import Flask
 from in_process import InProcess
 from over_http import OverHTTP
 
+from flask_aiohttp._routing import Place
 from flask_aiohttp.extension import _async_to_sync as async_to_sync
 
 _WAYS = {
     "loop": lambda: InProcess(threads=False),
     "threads": lambda: InProcess(threads=True),
-    "http": OverHTTP,
+    "http-loop": lambda: OverHTTP(Place.LOOP),
+    "http-threads": lambda: OverHTTP(Place.THREAD),
 }
 
 _mode = os.environ["CONFORMANCE_MODE"]

@@ -23,7 +23,9 @@ from in_process import InProcess
 from way import PATIENCE, Call, Way, running_here
 
 from flask_aiohttp import AioHTTP, WSGIWebSocketHandler
-from flask_aiohttp._routing import Router
+from flask_aiohttp._environ import Environ
+from flask_aiohttp._intake import Intake
+from flask_aiohttp._routing import Place, Router
 from flask_aiohttp._server import Server
 from flask_aiohttp._settings import ServerSettings
 from flask_aiohttp._start_response import Phase
@@ -52,10 +54,15 @@ _tokens = itertools.count()
 
 
 class OverHTTP(Way):
-    """Sends each request to a server of this project, on connections that are kept alive."""
+    """Sends each request to a server of this project, on connections that are kept alive.
 
-    def __init__(self) -> None:
+    Args:
+        place: Where each request runs, whatever its route asks for.
+    """
+
+    def __init__(self, place: Place) -> None:
         super().__init__()
+        self.place = place
         self._server, self.port = self.wait(_serve())
         self._connections = threading.local()
 
@@ -175,6 +182,37 @@ class _Log:
         pass
 
 
+class _Intake:
+    """Mounts the application where this one request finds it."""
+
+    def __init__(self, intake: Intake, script_name: str) -> None:
+        self._intake = intake
+        self._script_name = script_name
+
+    def environ(self, request: web.BaseRequest) -> Environ:
+        environ = self._intake.environ(request)
+        environ["SCRIPT_NAME"] = self._script_name
+        return environ
+
+
+class _Router:
+    """Asks the application's routes for the place, and sends each request to the one it is told."""
+
+    def __init__(self, app: Callable[..., Any], place: Place) -> None:
+        flask_apps = find_flask_apps(app)
+        self._router = Router(flask_apps[0]) if flask_apps else None
+        self._place = place
+
+    def place(self, *args: Any) -> Place:
+        if self._router is not None:
+            self._router.place(*args)
+        return self._place
+
+    def learn(self, *args: Any) -> None:
+        if self._router is not None:
+            self._router.learn(*args)
+
+
 class _Handler(WSGIWebSocketHandler):
     """Serves each request with the application that its token tells."""
 
@@ -182,11 +220,9 @@ class _Handler(WSGIWebSocketHandler):
         call = _calls[request.headers[_FIELD]]
         handler = copy.copy(self)
         handler.wsgi = call.application
-        handler.settings = dataclasses.replace(
-            self.settings, script_name=call.script_name, logger=cast("Any", _Log(call))
-        )
-        flask_apps = find_flask_apps(call.app)
-        handler._router = Router(flask_apps[0]) if flask_apps else None
+        handler.settings = dataclasses.replace(self.settings, logger=cast("Any", _Log(call)))
+        handler._intake = cast("Any", _Intake(self._intake, call.script_name))
+        handler._router = cast("Any", _Router(call.app, call.way.place))
         try:
             task = asyncio.current_task()
             call.exchange = lambda: handler.traffic.in_flight[task]
@@ -205,7 +241,7 @@ async def _serve() -> tuple[Server, int]:
     server = Server(application, ServerSettings(keepalive=3600))
     await server.start()
     sock = socket.create_server(("127.0.0.1", 0))
-    await server.listen(sock, ssl_context=None, backlog=128)
+    await server.listen(sock)
     return server, sock.getsockname()[1]
 
 

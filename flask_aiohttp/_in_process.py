@@ -105,6 +105,7 @@ class InProcess:
                 loop=loop,
                 server=self._settings.server,
                 head_timeout=self._settings.head_timeout,
+                send_timeout=self._settings.send_timeout,
                 logger=self._settings.logger,
                 access_log=None,
                 auto_decompress=False,

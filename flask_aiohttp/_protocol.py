@@ -12,9 +12,9 @@ from aiohttp import web
 from ._environ import Reading
 from ._exchange import Exchange
 from ._frames import FrameGuard, Reader
-from ._head_timer import HeadTimer
 from ._policy import RequestRefused
 from ._refusal import Refusal, log_refusal, status_of
+from ._unread_timer import UnreadTimer
 from ._writer import SentResponse
 
 __all__ = ("Protocol", "linger_after", "refuse", "watch")
@@ -27,7 +27,7 @@ _LINGER = 2.0
 _MAX_SURPLUS = 1 << 22
 
 
-class Protocol(HeadTimer):
+class Protocol(UnreadTimer):
     """One connection of this project's own servers.
 
     Under a server of somebody else's a disconnect is noticed at the next write only.
@@ -142,6 +142,8 @@ class Protocol(HeadTimer):
         self.exchange = None
         if self._half_closed:
             self._close_if_idle_soon()
+        if self.transport is not None:
+            self.watch_unread(self.transport)
 
     def handle_error(
         self,

@@ -89,6 +89,7 @@ class Server:
         # The application may have its say.
         configured = self.service.handler.settings if self.service else self.settings
         return {
+            "send_timeout": configured.send_timeout,
             "head_timeout": configured.head_timeout,
             "server": self.settings.server,
             "lost": self.connections.discard,

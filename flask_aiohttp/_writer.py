@@ -19,7 +19,7 @@ from aiohttp.abc import AbstractStreamWriter
 
 from .exceptions import ClientGone
 
-__all__ = ("Connection", "SentResponse", "http_date")
+__all__ = ("Connection", "SentResponse", "http_date", "reset")
 
 # Bytes of a file that the kernel is given at a time; each block must be taken within the timeout.
 _FILE_BLOCK: Final = 1 << 18
@@ -97,7 +97,7 @@ class Connection:
             except (NotImplementedError, asyncio.SendfileNotAvailableError):
                 break
             except asyncio.TimeoutError:
-                _reset(transport)
+                reset(transport)
                 raise ClientGone("waiting for it to read the answer") from None
             except ConnectionError as error:
                 raise ClientGone("sending the answer") from error
@@ -122,7 +122,7 @@ class Connection:
                 waiting = transport.get_write_buffer_size()
                 await asyncio.wait({draining}, timeout=self._send_timeout)
                 if not draining.done() and transport.get_write_buffer_size() >= waiting:
-                    _reset(transport)
+                    reset(transport)
                     raise ClientGone("waiting for it to read the answer")
             try:
                 await draining
@@ -156,7 +156,7 @@ def _end_with_reset(transport: asyncio.Transport) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-def _reset(transport: asyncio.Transport) -> None:
+def reset(transport: asyncio.Transport) -> None:
     """End a connection now, with all that is not sent.
 
     After a mere ``abort()`` the kernel would go on offering what it holds, megabytes of it, for as

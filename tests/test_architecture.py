@@ -28,6 +28,7 @@ LADDER: tuple[tuple[str, ...], ...] = (
         *("_disconnected", "_file_wrapper", "_held_body", "_sse", "_routing", "_settings"),
         *("_traffic", "util", "_lifespan", "_state", "_tasks"),
         *("_activity", "_dump", "_pool_watch", "_watch"),
+        *("_unread_timer",),
     ),
     ("_waiting", "_background", "_threads", "_crossing", "_loops"),
     ("_stacks", "_seldom"),

@@ -41,7 +41,10 @@ __all__ = ("Worker",)
 _QUICK_STOP = 1.0
 
 # Seconds that requests have under --reload.
-_RELOAD_TIMEOUT = 2.0
+_RELOAD_TIMEOUT = 5.0
+
+# Seconds after the graceful timeout in which a worker ends, whatever it does.
+_OVERTIME = 0.9
 
 
 class Worker(base.Worker):
@@ -69,7 +72,10 @@ class Worker(base.Worker):
         # True if gunicorn replaces this worker when it has ended.
         self._restarting = False
 
-        # True once a quick stop has taken too long.
+        # True once there is a limit to the stop.
+        self._limited = False
+
+        # True once a stop has taken too long.
         self._time_is_up = False
 
         # Told by statsd from the other workers that live: this runs in the master, which forgets a
@@ -114,26 +120,37 @@ class Worker(base.Worker):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """SIGTERM: drain. It may come more than once, and means the same each time."""
+        self._limit_stop()
         self.alive = False
         self._wake()
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         """SIGINT or SIGQUIT: stop at once, also in the middle of a drain."""
+        if self._time_is_up:
+            self._break_out(0)
         if self.quick:
             # A terminal's Ctrl-C comes from the terminal and from the master: once more is no wish
             # of anybody. The timer's is.
-            if self._time_is_up:
-                self._break_out(0)
             return
         self.quick = True
         self.alive = False
         self.cfg.worker_int(self)
-        timer = threading.Timer(_QUICK_STOP, self._repeat_quit)
-        timer.daemon = True
-        timer.start()
+        self._end_after(_QUICK_STOP)
         self._wake()
 
+    def _limit_stop(self) -> None:
+        """Let no stop last for ever: but for the end of all, gunicorn kills nobody."""
+        if not self._limited:
+            self._limited = True
+            self._end_after(max(1.0, self.cfg.graceful_timeout) + _OVERTIME)
+
+    def _end_after(self, seconds: float) -> None:
+        timer = threading.Timer(seconds, self._repeat_quit)
+        timer.daemon = True
+        timer.start()
+
     def _repeat_quit(self) -> None:
+        # A signal, because what holds the main thread has to be broken off there.
         self._time_is_up = True
         os.kill(os.getpid(), signal.SIGQUIT)
 
@@ -206,6 +223,7 @@ class Worker(base.Worker):
         self._look()
         await asyncio.wait({heartbeat, stopped}, return_when=asyncio.FIRST_COMPLETED)
         status.show(draining=True)
+        self._limit_stop()
         restarting = self._restarting or master_listens(self.ppid, self.sockets)
         await server.stop(self._drain_timeout(), restarting=restarting)
         loop.remove_reader(self.PIPE[0])

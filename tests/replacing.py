@@ -18,12 +18,27 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness import Gunicorn, wait_for
-from soak import MIX, Load
+from raw_client import Connection
+from soak import MIX, Ask, Load
+
+CLIENTS = 16
+
+# Seconds between an answer and the next request: a stop finds connections that are idle.
+THOUGHT = 0.01
+
+
+def thinking(ask: Ask) -> Ask:
+    """Return *ask* with a pause after it, in which the connection is kept."""
+
+    async def ask_and_think(client: Connection) -> None:
+        await ask(client)
+        await asyncio.sleep(THOUGHT)
+
+    return ask_and_think
+
 
 # All that ends by itself: a websocket is closed by a stop, and a client that leaves loses nothing.
-KINDS = tuple((name, ask) for name, ask in MIX if name not in ("websocket", "leaver"))
-
-CLIENTS = 8
+KINDS = tuple((name, thinking(ask)) for name, ask in MIX if name not in ("websocket", "leaver"))
 
 
 class Steady(Load):

@@ -65,7 +65,8 @@ def _check(target: str, expected: object, answer: object) -> None:
         raise Failed(f"{target}: {str(answer)[:200]} instead of {str(expected)[:200]}")
 
 
-Mix: TypeAlias = tuple[tuple[str, Callable[[Connection], Awaitable[None]]], ...]
+Ask: TypeAlias = Callable[[Connection], Awaitable[None]]
+Mix: TypeAlias = tuple[tuple[str, Ask], ...]
 
 # Twenty requests; each client goes through them again and again.
 MIX: Mix = (

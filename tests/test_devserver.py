@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
@@ -22,6 +23,7 @@ APPLICATION = """
 import asyncio
 import os
 import sys
+import time
 
 from flask import Flask, Response
 from flask_aiohttp import AioHTTP, await_, websocket
@@ -55,6 +57,12 @@ async def stream():
             yield "more"
             await_(asyncio.sleep(0.01))
     return Response(parts())
+
+@app.route("/block")
+async def block():
+    while True:
+        print("blocking", flush=True)
+        time.sleep(0.01)
 
 @app.route("/fail-sync")
 def fail_sync():
@@ -187,6 +195,24 @@ async def test_ctrl_c_ends_websockets_and_streams_and_runs_the_hooks(
     assert aiohttp.WSCloseCode.GOING_AWAY == message.data
     assert 0 == code
     assert 1 == program.log.count("hook: shutdown")
+    assert "Traceback" not in program.log
+
+
+def test_a_second_ctrl_c_ends_a_view_that_blocks_the_loop(
+    start: Callable[..., Program],
+) -> None:
+    """The loop's own handlers would never run: the first waits for the view, the next does not."""
+    program = start()
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(program.get, "/block")
+        program.wait_for_log("blocking")
+        program.press_ctrl_c()
+        # Python has run its handler when the view has gone on for two steps.
+        program.wait_for_log("blocking", program.log.count("blocking") + 2)
+        program.press_ctrl_c()
+        assert isinstance(answer.exception(), http.client.HTTPException | ConnectionError)
+
+    assert 0 == program.wait()
     assert "Traceback" not in program.log
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import json
 import os
 import threading
 import time
@@ -15,7 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import aiohttp
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType
 from flask import Flask, Response, abort, render_template, request, url_for
 from yarl import URL
 
@@ -29,12 +28,10 @@ class Shared:
     """What all requests of one worker have in common."""
 
     session: aiohttp.ClientSession
-    members: set[web.WebSocketResponse]
 
 
 @aio.lifespan
 async def worker_lifespan() -> AsyncIterator[None]:
-    Shared.members = set()
     async with aiohttp.ClientSession(raise_for_status=True) as Shared.session:
         yield
 
@@ -93,38 +90,28 @@ async def events() -> Response:
 @websocket
 async def chat() -> None:
     name = request.args.get("name", "").strip()[:20] or "Somebody"
-    if len(Shared.members) >= 100:
+    if await aio.rooms.members("chat") >= 100:
         abort(503)  # before the handshake it is plain HTTP
     ws = aio.ws
-    await ws.accept()
-    Shared.members.add(ws)
+    await ws.send_json({"serving": os.getpid()})
     try:
-        await tell(note=f"{name} joined")
-        async for message in ws:
-            if message.type is not WSMsgType.TEXT or len(message.data) > 500:
-                refusal = b"only text of at most 500 characters"
-                await ws.close(code=WSCloseCode.POLICY_VIOLATION, message=refusal)
-                break
-            await tell(name=name, text=message.data)
-            await asyncio.sleep(0.1)  # who writes faster than that waits
+        async with aio.rooms.join("chat"):
+            await tell(note=f"{name} joined")
+            async for message in ws:
+                if message.type is not WSMsgType.TEXT or len(message.data) > 500:
+                    refusal = b"only text of at most 500 characters"
+                    await ws.close(code=WSCloseCode.POLICY_VIOLATION, message=refusal)
+                    break
+                await tell(name=name, text=message.data)
+                await asyncio.sleep(0.1)  # who writes faster than that waits
     finally:
-        Shared.members.discard(ws)
         await tell(note=f"{name} left")
 
 
 async def tell(**event: str) -> None:
-    """Send an event to all members of this worker's chat."""
-    state = {"worker": os.getpid(), "members": len(Shared.members)}
-    text = json.dumps({**event, **state})
-
-    async def send(member: web.WebSocketResponse) -> None:
-        try:
-            await asyncio.wait_for(member.send_str(text), timeout=5)
-        except (ConnectionError, asyncio.TimeoutError):  # gone, or too slow
-            Shared.members.discard(member)
-            aio.create_task(member.close(code=WSCloseCode.TRY_AGAIN_LATER))
-
-    await asyncio.gather(*map(send, Shared.members))
+    """Send an event to all members of the chat, in whichever worker they are."""
+    members = await aio.rooms.members("chat")
+    await aio.rooms.send("chat", {**event, "worker": os.getpid(), "members": members})
 
 
 def where() -> dict[str, Any]:

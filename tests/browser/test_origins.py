@@ -53,7 +53,7 @@ async def test_page_of_the_demo_opens_its_websocket(chromium: Chromium, demo: Gu
         page = await browser.window()
         await page.open(demo.url)
 
-        assert "Ada joined" in await page.run(OPEN % f"ws://127.0.0.1:{demo.port}/chat?name=Ada")
+        assert '{"serving": ' in await page.run(OPEN % f"ws://127.0.0.1:{demo.port}/chat?name=Ada")
         assert [] == page.errors
 
 

@@ -94,7 +94,8 @@ class Crowd:
     async def fill(self, server: Gunicorn, speaker: Speaker, workers: set[int]) -> None:
         """Join until each of *workers* has a member."""
         while not workers <= {member.worker for member in self.members}:
-            await self.join(server, speaker)
+            # Several at once: of those that come one by one, one worker might take each.
+            await asyncio.gather(*(self.join(server, speaker) for _ in range(4)))
 
     async def check(self, speaker: Speaker, forgiven: range = range(0)) -> None:
         """Assert that each has heard once and in order what was sent while it was there.

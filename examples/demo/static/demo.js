@@ -94,6 +94,7 @@ const MOST_LINES = 200;
 const POLICY_VIOLATION = 1008;
 let socket = null; // null when the user is not in the chat
 let failures = 0; // in a row
+let servedBy = 0; // the worker of this socket
 let retry = 0; // the timer of the next attempt
 
 function connect() {
@@ -104,12 +105,17 @@ function connect() {
   say("chat-status", "Connecting…");
 
   mine.onmessage = ({ data }) => {
-    const { note, name, text, worker, members } = JSON.parse(data);
+    const { serving, note, name, text, worker, members } = JSON.parse(data);
     failures = 0;
-    say("chat-status", `Worker ${worker} serves your websocket. Members here: ${members}.`);
-    if (note) log(element("li", "note", note));
+    if (serving) {
+      servedBy = serving;
+      return;
+    }
+    say("chat-status", `Worker ${servedBy} serves your websocket. Members in all workers: ${members}.`);
+    const by = element("span", "by", ` worker ${worker}`);
+    if (note) log(element("li", "note", note, by));
     // <bdi> keeps a name written from right to left from turning the line around.
-    else log(element("li", "", element("bdi", "name", name), ": ", element("bdi", "", text)));
+    else log(element("li", "", element("bdi", "name", name), ": ", element("bdi", "", text), by));
   };
 
   mine.onclose = ({ code, reason }) => {

@@ -113,7 +113,10 @@ async def receive(content: StreamReader, size: int, timeout: float) -> bytes:
         Disconnected: The client left, or sent a malformed body.
     """
     try:
-        return await asyncio.wait_for(content.read(size), timeout)
+        data = await asyncio.wait_for(content.read(size), timeout)
+        if (error := content.exception()) is not None:  # it came while the data was waited for
+            raise error
+        return data
     except asyncio.TimeoutError:
         raise SlowClient(timeout) from None
     except asyncio.CancelledError:

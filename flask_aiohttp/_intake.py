@@ -61,6 +61,8 @@ class Intake:
             headers=request.raw_headers,
         )
         check(self._policy, environ, request.version)
+        if "HTTP_TRANSFER_ENCODING" in environ and isinstance(protocol, Protocol):
+            protocol.begin_chunks(request)
         return environ
 
     def _read(self, protocol: web.RequestHandler) -> Reading:

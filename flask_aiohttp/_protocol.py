@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from aiohttp import web
 
+from ._chunk_budget import ChunkBudget
 from ._environ import Reading
 from ._exchange import Exchange
 from ._frames import FrameGuard, Reader
@@ -26,6 +27,8 @@ _PAUSE = 0.05
 _LINGER = 2.0
 _MAX_SURPLUS = 1 << 22
 
+_OVER_BUDGET = "too much around the chunks of a body"
+
 
 class Protocol(UnreadTimer):
     """One connection of this project's own servers.
@@ -37,7 +40,7 @@ class Protocol(UnreadTimer):
     """
 
     __slots__ = (
-        *("_half_closed", "_left", "_lost", "_surplus"),
+        *("_budget", "_half_closed", "_left", "_lost", "_received", "_surplus"),
         *("exchange", "frames", "reading", "server"),
     )
 
@@ -72,10 +75,20 @@ class Protocol(UnreadTimer):
         self._left: asyncio.Future[None] | None = None
         self._surplus = 0
 
+        # Bytes that have arrived since the last answer, and what the chunks of the request under
+        # way may take of them; None without chunks.
+        self._received = 0
+        self._budget: ChunkBudget | None = None
+
     def data_received(self, data: bytes) -> None:
         """Take what has arrived; drop it, if no more is wanted."""
         if self._left is None:
+            self._received += len(data)
             super().data_received(data)
+            if self._budget is not None and self._is_over_budget():
+                log_refusal(self, _OVER_BUDGET)
+                self._budget.refuse_body()
+                self.force_close()
             return
         self._surplus += len(data)
         if self._surplus > _MAX_SURPLUS:
@@ -87,6 +100,23 @@ class Protocol(UnreadTimer):
         """Let the connection carry a websocket."""
         self.frames = FrameGuard(parser)
         super().set_parser(cast("Any", self.frames), data_received_cb)
+
+    def begin_chunks(self, request: web.BaseRequest) -> None:
+        """Bound what stands around the chunks of *request*, which has just begun.
+
+        Raises:
+            RequestRefused: It is too much already.
+        """
+        self._budget = ChunkBudget(request)
+        if self._is_over_budget():
+            raise RequestRefused("400 Bad Request", _OVER_BUDGET)
+
+    def _is_over_budget(self) -> bool:
+        # While reading is paused, the parser holds back what it was given.
+        budget = self._budget
+        return (
+            budget is not None and not self._reading_paused and budget.is_exceeded(self._received)
+        )
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Tell the exchange that nothing will be read or sent any more."""
@@ -139,7 +169,8 @@ class Protocol(UnreadTimer):
 
     def finished(self) -> None:
         """Take note that the request under way has been answered."""
-        self.exchange = None
+        self.exchange = self._budget = None
+        self._received = 0
         if self._half_closed:
             self._close_if_idle_soon()
         if self.transport is not None:

@@ -23,7 +23,7 @@ from ._intake import Intake
 from ._listener import Listener
 from ._native_log import native_log_options
 from ._policy import RequestRefused
-from ._protocol import Protocol, refuse
+from ._protocol import Protocol, refuse, watch
 from ._proxied import ProxiedProtocol
 from ._service import SERVICE
 from ._settings import ServerSettings
@@ -136,6 +136,7 @@ class Server:
                 response = await handle(request)
             finally:
                 self.traffic.end()
+                watch(request, None)
                 if not is_reusable(environ):
                     request.protocol.close()
             return response if is_reusable(environ) else await _end(response, request)

@@ -14,6 +14,7 @@ from flask_aiohttp._exchange import Exchange
 from flask_aiohttp._settings import AccessLog, NoAccessLog
 
 from ._message import Headers, Request, Response, headers_of, variable
+from ._printable import printable
 
 __all__ = ("GunicornAccessLog", "access_log")
 
@@ -65,7 +66,7 @@ class GunicornAccessLog:
 
     def _access(self, response: Any, request: Any, environ: Environ, seconds: float) -> None:
         try:
-            self._log.access(response, request, environ, timedelta(seconds=seconds))
+            self._log.access(response, request, printable(environ), timedelta(seconds=seconds))
         except Exception:  # the logger may be anybody's, and the answer has been sent
             self._log.exception("Error in the access log")
 

@@ -22,7 +22,7 @@ LADDER: tuple[tuple[str, ...], ...] = (
     ("handler", "helper", "rooms"),
     (
         *("_exchange", "_client", "_protocol", "_writer", "_body_input", "_values"),
-        *("_head_timer", "_intake", "_proxied", "_refusal"),
+        *("_chunk_budget", "_head_timer", "_intake", "_proxied", "_refusal"),
         *("_websocket", "_websocket_exchange", "_websocket_options", "_handshake", "_origin"),
         *("_frames",),
         *("_disconnected", "_file_wrapper", "_held_body", "_sse", "_routing", "_settings"),

@@ -61,6 +61,8 @@ PRIVATE_ATTRIBUTES = {
 PRIVATE_ATTRIBUTES |= {"_request_count", "_waiter"}
 # Nor since when a connection has been idle.
 PRIVATE_ATTRIBUTES |= {"_keepalive_timeout", "_next_keepalive_close_time"}
+# Nor whether the parser holds back a part of what it was given.
+PRIVATE_ATTRIBUTES |= {"_reading_paused"}
 
 # Our classes that stand on those of dependencies.
 SUBCLASSES = [

@@ -32,6 +32,8 @@ class Target:
         """
         reader, writer = await connect(self.served, b"")
         for piece in pieces:
+            if writer.transport.is_closing():
+                break
             with contextlib.suppress(ConnectionError):
                 writer.write(piece)
                 await writer.drain()

@@ -183,7 +183,13 @@ class Protocol(UnreadTimer):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what is no request as gunicorn does: one line in the log, and no traceback."""
+        """Answer what is no request as gunicorn does: one line in the log, and no traceback.
+
+        Nor is there one for a body that breaks off or off the rules, below a native route.
+        """
+        left = isinstance(exc, ConnectionError) and self.transport is None
+        if left or (isinstance(exc, web.RequestPayloadError) and not request.writer.output_size):
+            return refuse(request, RequestRefused("400 Bad Request", f"no whole body: {exc}"))
         if status != 400:
             return super().handle_error(request, status, exc, message)
         first_line = (message or "").partition("\n")[0].rstrip(":")

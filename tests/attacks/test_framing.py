@@ -98,7 +98,9 @@ BODIES = {
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", BODIES)
-async def test_a_malformed_body_is_no_shorter_body(name: str, kind: str) -> None:
+async def test_a_malformed_body_is_no_shorter_body(
+    name: str, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """The application gets an error, the client one answer or none, and nothing follows."""
     attack = lines(HOST, CHUNKED, body=BODIES[name])
 
@@ -109,6 +111,7 @@ async def test_a_malformed_body_is_no_shorter_body(name: str, kind: str) -> None
     assert statuses(at_once) in (["400"], [])
     assert statuses(in_pieces) in (["400"], [])
     assert [] == attacked.seen
+    assert "Traceback" not in caplog.text
 
 
 # Requests that are served, and after which the connection says nothing more.

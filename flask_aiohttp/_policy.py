@@ -48,8 +48,21 @@ _CODINGS = frozenset(("chunked", "compress", "deflate", "gzip", "identity"))
 _BAD = "400 Bad Request"
 TOO_LARGE = "431 Request Header Fields Too Large"
 
-# Names of headers that are remembered. Clients choose them, so their number is bounded.
+# Names of headers that are remembered. Clients choose them, so their number and size are bounded,
+# and the usual ones are there before anybody else's.
 _MAX_NAMES = 1024
+_MAX_NAME_SIZE = 64
+_USUAL_NAMES = (
+    *("Accept", "Accept-Encoding", "Accept-Language", "Authorization", "Cache-Control"),
+    *("Connection", "Content-Length", "Content-Type", "Cookie", "DNT", "Expect", "Forwarded"),
+    *("Host", "If-Match", "If-Modified-Since", "If-None-Match", "If-Range", "Keep-Alive", "Origin"),
+    *("Pragma", "Priority", "Range", "Referer", "Sec-Fetch-Dest", "Sec-Fetch-Mode"),
+    *("Sec-Fetch-Site", "Sec-Fetch-User", "Sec-WebSocket-Extensions", "Sec-WebSocket-Key"),
+    *("Sec-WebSocket-Protocol", "Sec-WebSocket-Version", "Transfer-Encoding"),
+    *("Upgrade", "Upgrade-Insecure-Requests", "User-Agent", "Via", "X-Forwarded-For"),
+    *("X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Proto", "X-Real-IP", "X-Request-ID"),
+    "X-Requested-With",
+)
 
 
 class RequestRefused(FlaskAioHTTPError):
@@ -158,7 +171,7 @@ class Names(dict[bytes, "str | None"]):
     """
 
     def __init__(self, policy: Policy, *, trusted: bool) -> None:
-        super().__init__({b"Content-Type": "CONTENT_TYPE", b"Content-Length": "CONTENT_LENGTH"})
+        super().__init__()
         # Bytes of the longest name and value together. aiohttp's parser has the same limit for
         # each of the two: it means to add them, but forgets the name
         # (aiohttp/_http_parser.pyx, _process_header, as of 3.14.5).
@@ -177,6 +190,10 @@ class Names(dict[bytes, "str | None"]):
         # True if the header SCRIPT_NAME says where the application is mounted.
         self.may_mount = self._keeps("SCRIPT_NAME")
 
+        for usual in _USUAL_NAMES:
+            for spelling in (usual, usual.lower()):
+                self[spelling.encode()]
+
     def __missing__(self, name: bytes) -> str | None:
         upper = name.decode("latin-1").upper()
         variable: str | None
@@ -190,7 +207,7 @@ class Names(dict[bytes, "str | None"]):
             raise RequestRefused(_BAD, f"Invalid HTTP header name: {upper!r}")
         else:
             variable = None
-        if len(self) < _MAX_NAMES:
+        if len(self) < _MAX_NAMES and len(name) <= _MAX_NAME_SIZE:
             self[name] = variable
         return variable
 

@@ -200,6 +200,16 @@ def test_names_that_clients_invent_do_not_fill_the_memory() -> None:
 
     assert "value" == environ["HTTP_X_INVENTED_1999"]
     assert 1024 == len(names)
+    assert {b"Cookie", b"cookie", b"X-Forwarded-For"} <= names.keys()
+
+
+def test_long_names_do_not_fill_the_memory() -> None:
+    """They are mapped each time."""
+    names = Names(Policy(), trusted=False)
+    known = len(names)
+
+    assert "HTTP_" + "X" * 4000 == names[b"x" * 4000]
+    assert known == len(names)
 
 
 @pytest.mark.parametrize(

@@ -134,3 +134,13 @@ async def test_a_client_that_hangs_up_in_its_header_is_forgotten() -> None:
     head, body = await ask([TEXT[:20]], proxy_protocol=ProxyProtocol())
 
     assert (b"", b"") == (head, body)
+
+
+async def test_a_header_has_the_time_of_a_head() -> None:
+    """Whoever begins one and stops is cut off."""
+    async with serve(facts, proxy_protocol=ProxyProtocol(), head_timeout=0.2) as served:
+        reader, writer = await connect(served, TEXT[:20])
+        answer = await reader.read()
+        writer.close()
+
+    assert b"" == answer

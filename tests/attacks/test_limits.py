@@ -7,7 +7,9 @@ import contextlib
 import gzip
 
 import pytest
-from harness import connect, get
+from harness import PATIENCE, connect, get
+
+from flask_aiohttp import _protocol
 
 from .target import CANARY, lines, statuses, target
 
@@ -43,15 +45,25 @@ async def test_who_goes_on_sending_sees_the_answer(name: str, kind: str) -> None
     assert [] == attacked.seen
 
 
-async def test_who_never_stops_is_cut_off() -> None:
-    """He has two seconds, and four mebibytes."""
+@pytest.mark.parametrize(
+    ("linger", "surplus"), [(0.05, 1 << 60), (3600.0, 1 << 20)], ids=["time", "bytes"]
+)
+async def test_who_never_stops_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch, linger: float, surplus: int
+) -> None:
+    """After some seconds, or some mebibytes, whatever comes first."""
+    monkeypatch.setattr(_protocol, "_LINGER", linger)
+    monkeypatch.setattr(_protocol, "_MAX_SURPLUS", surplus)
     async with target("loop") as attacked:
         reader, writer = await connect(attacked.served, b"GARBAGE\r\n\r\n")
-        with contextlib.suppress(ConnectionError):
+
+        async def send_for_ever() -> None:
             while True:
                 writer.write(MEBIBYTE)
                 await writer.drain()
-        assert writer.transport.is_closing()
+
+        with pytest.raises(ConnectionError):
+            await asyncio.wait_for(send_for_ever(), PATIENCE)
         with contextlib.suppress(ConnectionError):
             await reader.read()
         writer.close()

@@ -129,3 +129,14 @@ def test_over_a_unix_socket_the_proxy_is_trusted(gunicorn: Start, tmp_path: Path
     answer = server.talk(asking(HTTPS), path=f"{tmp_path}/app.sock")
 
     assert b'"wsgi.url_scheme": "https"' in answer
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_who_goes_on_sending_sees_the_answer(gunicorn: Start, loop: str) -> None:
+    """With either loop, and no reset."""
+    server = gunicorn("policy_app:facts", "--asgi-loop", loop)
+
+    for beginning, status in ((b"GET /", 414), (b"GET / HTTP/1.1\r\nHost: x\r\nX: ", 431)):
+        answer = server.talk(beginning, *[b"x" * 50_000] * 20)
+        assert answer.startswith(b"HTTP/1.1 %d " % status)
+        assert answer.endswith(b"\n")

@@ -127,3 +127,15 @@ def test_a_proxy_header_comes_inside_of_tls(
 
     assert b'"REMOTE_ADDR": "192.0.2.1"' in answer
     assert b'"wsgi.url_scheme": "https"' in answer
+
+
+def test_a_refused_client_sees_the_answer_through_tls(
+    gunicorn: Callable[..., Gunicorn], certificate: tuple[str, str]
+) -> None:
+    """Although it goes on sending, and TLS has no half-closed connections."""
+    server = gunicorn("policy_app:facts", *options(certificate))
+    context = ssl.create_default_context(cafile=certificate[0])
+
+    answer = server.talk(b"GET /", *[b"x" * 10_000] * 10, tls=context)
+
+    assert answer.startswith(b"HTTP/1.1 414 URI Too Long\r\n")

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 from urllib.parse import unquote_to_bytes
 
-from ._policy import Names, RequestRefused, scheme_of, too_large
+from ._policy import Names, RequestRefused, scheme_of
 
 __all__ = (
     "Environ",
@@ -96,11 +96,14 @@ def build_environ(
         path = unquote_to_bytes(path.encode("latin-1")).decode("latin-1")
     environ["PATH_INFO"] = path
 
-    limit = names.max_size
+    known, large = names.known, names.large
     for name, value in headers:
-        if len(name) + len(value) > limit:
-            raise too_large(name)
-        variable = names[name]
+        try:
+            variable = known[name]
+        except KeyError:
+            variable = names.learn(name, value)
+        if len(value) > large:
+            names.check_size(name, value)
         if variable is None:
             continue
         text = value.decode("latin-1")

@@ -26,7 +26,6 @@ __all__ = (
     "RequestRefused",
     "check",
     "scheme_of",
-    "too_large",
 )
 
 HeaderMap: TypeAlias = Literal["drop", "refuse", "dangerous"]
@@ -34,6 +33,7 @@ HeaderMap: TypeAlias = Literal["drop", "refuse", "dangerous"]
 # What surrounds the target in a request line ("GET", two spaces, "HTTP/1.1"), and a value in its
 # line (": " and the line's end): aiohttp's parser does not count it, gunicorn does.
 _AROUND_TARGET = 13
+_AROUND_TARGET_AT_MOST = 30  # the longest method that llhttp knows has 11 letters
 _AROUND_VALUE = 4
 
 # RFC 3986, section 3.2.2 and 3.2.3, without userinfo (RFC 9110, section 4.2.4) and without the
@@ -163,7 +163,7 @@ class Policy:
         }
 
 
-class Names(dict[bytes, "str | None"]):
+class Names:
     """Names of headers as they are sent, and the environ's name for each; None is to be dropped.
 
     Args:
@@ -171,11 +171,13 @@ class Names(dict[bytes, "str | None"]):
     """
 
     def __init__(self, policy: Policy, *, trusted: bool) -> None:
-        super().__init__()
         # Bytes of the longest name and value together. aiohttp's parser has the same limit for
         # each of the two: it means to add them, but forgets the name
         # (aiohttp/_http_parser.pyx, _process_header, as of 3.14.5).
-        self.max_size = policy.max_field - _AROUND_VALUE
+        self._max_size = policy.max_field - _AROUND_VALUE
+
+        # A value of more bytes is measured together with its name.
+        self.large = self._max_size - _MAX_NAME_SIZE
 
         self._header_map = policy.header_map
         self._kept = policy.proxy_names if trusted else frozenset[str]()
@@ -190,11 +192,21 @@ class Names(dict[bytes, "str | None"]):
         # True if the header SCRIPT_NAME says where the application is mounted.
         self.may_mount = self._keeps("SCRIPT_NAME")
 
+        # Those seen before, for a look-up that costs nothing.
+        self.known: dict[bytes, str | None] = {}
         for usual in _USUAL_NAMES:
             for spelling in (usual, usual.lower()):
                 self[spelling.encode()]
 
-    def __missing__(self, name: bytes) -> str | None:
+    def __getitem__(self, name: bytes) -> str | None:
+        return self.known[name] if name in self.known else self.learn(name)
+
+    def learn(self, name: bytes, value: bytes = b"") -> str | None:
+        """Return the environ's name for a header that is not known yet.
+
+        Raises:
+            RequestRefused: A request with such a header cannot be served.
+        """
         upper = name.decode("latin-1").upper()
         variable: str | None
         if upper in ("CONTENT-TYPE", "CONTENT-LENGTH"):
@@ -207,9 +219,20 @@ class Names(dict[bytes, "str | None"]):
             raise RequestRefused(_BAD, f"Invalid HTTP header name: {upper!r}")
         else:
             variable = None
-        if len(self) < _MAX_NAMES and len(name) <= _MAX_NAME_SIZE:
-            self[name] = variable
+        if len(name) > _MAX_NAME_SIZE:
+            self.check_size(name, value)
+        elif len(self.known) < _MAX_NAMES:
+            self.known[name] = variable
         return variable
+
+    def check_size(self, name: bytes, value: bytes) -> None:
+        """Measure a header line.
+
+        Raises:
+            RequestRefused: It is longer than its limit.
+        """
+        if len(name) + len(value) > self._max_size:
+            raise RequestRefused(TOO_LARGE, f"Error parsing headers: {name[:64]!r} is too large")
 
     def _keeps(self, upper: str) -> bool:
         if "_" not in upper or upper in self._kept or "*" in self._kept:
@@ -219,11 +242,6 @@ class Names(dict[bytes, "str | None"]):
 
 def _variable(name: str) -> str:
     return "HTTP_" + name.upper().replace("-", "_")
-
-
-def too_large(name: bytes) -> RequestRefused:
-    """Return the error for a header that is longer than its limit."""
-    return RequestRefused(TOO_LARGE, f"Error parsing headers: {name!r} is too large")
 
 
 def check(policy: Policy, environ: Mapping[str, Any], version: tuple[int, int]) -> None:
@@ -236,12 +254,9 @@ def check(policy: Policy, environ: Mapping[str, Any], version: tuple[int, int]) 
         RequestRefused: It cannot be served.
     """
     method, target = environ["REQUEST_METHOD"], environ["RAW_URI"]
-    size = len(method) + len(target) + 10  # two spaces and "HTTP/1.1"
-    if size > policy.max_line:
-        raise RequestRefused(
-            "414 URI Too Long", f"Request Line is too large ({size} > {policy.max_line})"
-        )
-    if not 1 <= version[0] < 2 and not policy.any_version:
+    if len(target) > policy.max_line - _AROUND_TARGET_AT_MOST:
+        _check_line(policy, method, target)
+    if version[0] != 1 and not policy.any_version:
         raise RequestRefused(_BAD, f"Invalid HTTP Version: {tuple(version)!r}")
     if method == "CONNECT":
         # RFC 9110, section 9.3.6: for proxies.
@@ -262,6 +277,14 @@ def check(policy: Policy, environ: Mapping[str, Any], version: tuple[int, int]) 
         )
     if "HTTP_UPGRADE" in environ:
         _check_upgrade(environ)
+
+
+def _check_line(policy: Policy, method: str, target: str) -> None:
+    size = len(method) + len(target) + 10  # two spaces and "HTTP/1.1"
+    if size > policy.max_line:
+        raise RequestRefused(
+            "414 URI Too Long", f"Request Line is too large ({size} > {policy.max_line})"
+        )
 
 
 @functools.lru_cache(maxsize=1024)

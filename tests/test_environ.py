@@ -199,17 +199,17 @@ def test_names_that_clients_invent_do_not_fill_the_memory() -> None:
     )
 
     assert "value" == environ["HTTP_X_INVENTED_1999"]
-    assert 1024 == len(names)
-    assert {b"Cookie", b"cookie", b"X-Forwarded-For"} <= names.keys()
+    assert 1024 == len(names.known)
+    assert {b"Cookie", b"cookie", b"X-Forwarded-For"} <= names.known.keys()
 
 
 def test_long_names_do_not_fill_the_memory() -> None:
     """They are mapped each time."""
     names = Names(Policy(), trusted=False)
-    known = len(names)
+    known = len(names.known)
 
     assert "HTTP_" + "X" * 4000 == names[b"x" * 4000]
-    assert known == len(names)
+    assert known == len(names.known)
 
 
 @pytest.mark.parametrize(
@@ -333,3 +333,26 @@ def test_a_request_reads_as_in_gunicorn(raw: bytes, server: Any) -> None:
 def test_a_websocket_is_asked_for_with_two_headers(headers: dict[str, str], expected: bool) -> None:
     """Upgrade names it and Connection says that Upgrade is meant (RFC 6455, section 4.1)."""
     assert expected is is_websocket_upgrade(headers)
+
+
+@pytest.mark.parametrize("name", [b"X", b"X-Longer", b"x" * 64, b"x" * 65, b"x" * 3000])
+def test_a_header_line_has_a_limit(name: bytes) -> None:
+    """Name and value count together, with ": " and the line's end."""
+    limit = 4000
+    fits = b"y" * (limit - len(name) - 4)
+    names = Names(Policy(max_field=limit), trusted=False)
+
+    def build(value: bytes) -> dict[str, Any]:
+        return build_environ(
+            Reading(BASE, names),
+            method="GET",
+            target="/",
+            version=(1, 1),
+            headers=[(name, value)],
+        )
+
+    for _ in range(2):
+        assert fits.decode() in build(fits).values()
+        with pytest.raises(RequestRefused, match="too large") as caught:
+            build(fits + b"y")
+        assert caught.value.status.startswith("431 ")

@@ -68,7 +68,9 @@ async def serve(app: Any, **settings: Any) -> AsyncIterator[Served]:
     if not isinstance(app, aiohttp.web.Application):
         initialized = getattr(app, "aiohttp_app", None)
         app = AioHTTP().create_aiohttp_app(app) if initialized is None else initialized
-    server = Server(app, ServerSettings(**{"graceful_timeout": 5.0, "linger": 0.0, **settings}))
+    # The machine may be busy: that a loop stands still is told where a test asks for it.
+    defaults = {"graceful_timeout": 5.0, "linger": 0.0, "slow_loop": 0.0}
+    server = Server(app, ServerSettings(**{**defaults, **settings}))
     await server.start()
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as sock:
         port = sock.getsockname()[1]

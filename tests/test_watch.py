@@ -204,7 +204,7 @@ async def test_the_watch_ends_with_the_server() -> None:
     app, _ = make_app(lambda: "ok")
     before = watchers()
 
-    async with serve(app) as served, served.session.get("/view/a"):
+    async with serve(app, slow_loop=1) as served, served.session.get("/view/a"):
         during = watchers()
     await eventually(lambda: watchers() == before, "the thread's end")
 

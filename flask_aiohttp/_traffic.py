@@ -11,7 +11,7 @@ from aiohttp import WSCloseCode
 
 if TYPE_CHECKING:
     from ._exchange import Exchange
-    from ._websocket import WebSocket
+    from ._opening import OpeningWebSocket
 
 __all__ = ("Traffic",)
 
@@ -25,7 +25,7 @@ class Traffic:
         self.in_flight: dict[asyncio.Task[Any] | None, Exchange | None] = {}
 
         # Open websockets, and how many of them hold a thread.
-        self.websockets: set[WebSocket] = set()
+        self.websockets: set[OpeningWebSocket] = set()
         self.threads_held = 0
 
         # Requests that have been started since the server is up.

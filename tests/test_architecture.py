@@ -24,7 +24,7 @@ LADDER: tuple[tuple[str, ...], ...] = (
         *("_exchange", "_client", "_protocol", "_writer", "_body_input", "_values"),
         *("_chunk_budget", "_head_timer", "_intake", "_proxied", "_refusal"),
         *("_websocket", "_websocket_exchange", "_websocket_options", "_handshake", "_origin"),
-        *("_frames",),
+        *("_frames", "_opening"),
         *("_disconnected", "_file_wrapper", "_held_body", "_sse", "_routing", "_settings"),
         *("_traffic", "util", "_lifespan", "_state", "_tasks"),
         *("_activity", "_dump", "_pool_watch", "_watch"),

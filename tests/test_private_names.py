@@ -33,6 +33,7 @@ from werkzeug.routing import Map, MapAdapter
 
 from flask_aiohttp._fallback import Fallback
 from flask_aiohttp._in_process import _PairConnector
+from flask_aiohttp._opening import OpeningWebSocket
 from flask_aiohttp._protocol import Protocol
 from flask_aiohttp._routing import _BothSchemes
 from flask_aiohttp._tasks import _FLASK_VARIABLES
@@ -66,7 +67,8 @@ PRIVATE_ATTRIBUTES |= {"_reading_paused"}
 
 # Our classes that stand on those of dependencies.
 SUBCLASSES = [
-    *(FlaskAioHTTPClient, Fallback, Protocol, SentResponse, TestServer, WebSocket, Worker),
+    *(FlaskAioHTTPClient, Fallback, OpeningWebSocket, Protocol, SentResponse, TestServer),
+    *(WebSocket, Worker),
     *(_BothSchemes, _PairConnector),
 ]
 

@@ -97,7 +97,8 @@ class Protocol(UnreadTimer):
     def set_parser(
         self, parser: Reader, data_received_cb: Callable[[], None] | None = None
     ) -> None:
-        """Let the connection carry a websocket."""
+        """Let the connection carry a websocket, and no request any more."""
+        self.reading = None
         self.frames = FrameGuard(parser)
         super().set_parser(cast("Any", self.frames), data_received_cb)
 

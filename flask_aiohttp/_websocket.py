@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Coroutine
+from contextvars import Context
 from typing import Any
 
 from aiohttp import WSCloseCode, WSMessageTypeError, WSMsgType
@@ -226,4 +227,4 @@ class WebSocket(OpeningWebSocket):
         transport = self._request.transport
         if transport is not None and transport.get_write_buffer_size():
             loop = asyncio.get_running_loop()
-            loop.call_later(self._options.close_timeout, transport.abort)
+            loop.call_later(self._options.close_timeout, transport.abort, context=Context())

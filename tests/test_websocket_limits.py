@@ -40,11 +40,20 @@ def bomb(size: int, level: int = 9) -> bytes:
     return frame(1, data.removesuffix(b"\x00\x00\xff\xff"), first=0xC0)
 
 
-async def in_pieces(writer: asyncio.StreamWriter, data: bytes, step: int) -> None:
-    """Write *data* so that it takes several reads; the server may stop listening meanwhile."""
+async def code_after(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, data: bytes, step: int
+) -> int:
+    """Write *data* so that it takes several reads; return the code of the close that follows.
+
+    A client that has been told sends no more; one that went on would be cut off some day.
+    """
+    reading = asyncio.create_task(close_code(reader))
     for start in range(0, len(data), step):
+        if reading.done():
+            break
         writer.write(data[start : start + step])
         await asyncio.sleep(0)
+    return await reading
 
 
 @pytest.mark.parametrize("step", [1000, 20_000, 10_000_000])
@@ -64,8 +73,8 @@ async def test_message_that_is_too_large_is_refused_however_it_comes(make: Any, 
 
     async with serve(app, logger=app.log) as served:
         reader, writer = await raw_socket(served)
-        await in_pieces(writer, make(), step)
-        assert WSCloseCode.MESSAGE_TOO_BIG == await close_code(reader)
+        code = await code_after(reader, writer, make(), step)
+        assert WSCloseCode.MESSAGE_TOO_BIG == code
         writer.close()
 
     assert [] == app.log.of("ERROR")
@@ -81,8 +90,7 @@ async def test_compression_bomb_is_cut_at_the_limit(size: int, level: int, step:
 
     async with serve(app, logger=app.log) as served:
         reader, writer = await raw_socket(served, **DEFLATE)
-        await in_pieces(writer, data, step)
-        assert WSCloseCode.MESSAGE_TOO_BIG == await close_code(reader)
+        assert WSCloseCode.MESSAGE_TOO_BIG == await code_after(reader, writer, data, step)
         writer.close()
 
     assert [] == app.log.of("ERROR")
@@ -121,8 +129,7 @@ async def test_breach_of_the_protocol_is_told(wrong: bytes, step: int) -> None:
         reader, writer = await raw_socket(served)
         writer.write(frame(1, b"right"))
         assert b"\x81\x05right" == await reader.readexactly(7)
-        await in_pieces(writer, wrong, step)
-        assert WSCloseCode.PROTOCOL_ERROR == await close_code(reader)
+        assert WSCloseCode.PROTOCOL_ERROR == await code_after(reader, writer, wrong, step)
         writer.close()
 
     assert [] == app.log.of("ERROR")

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from aiohttp import WSCloseCode
 
-from ._websocket import WebSocket
+from ._opening import OpeningWebSocket
 
 __all__ = ("say_goodbye",)
 
@@ -19,7 +19,7 @@ _PAUSE = 0.01
 
 
 async def say_goodbye(
-    websockets: Iterable[WebSocket], code: int = WSCloseCode.GOING_AWAY, spread: float = 0.0
+    websockets: Iterable[OpeningWebSocket], code: int = WSCloseCode.GOING_AWAY, spread: float = 0.0
 ) -> None:
     """Close *websockets*, and wait until their clients have said goodbye too.
 

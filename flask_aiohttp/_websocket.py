@@ -196,6 +196,7 @@ class WebSocket(OpeningWebSocket):
         """
         await self.accept()
         if self.closed:
+            self._drop_what_is_not_read()
             return False
         if self.close_code is not None:
             # aiohttp calls from receive(), where the client has closed or broken a rule. It would

@@ -233,22 +233,24 @@ async def flood(writer: asyncio.StreamWriter, data: bytes) -> None:
         await writer.drain()
 
 
-async def test_dropped_client_holds_no_connection() -> None:
-    """What it has not read is given up after the close timeout, with the connection."""
+@pytest.mark.parametrize("how", ["returns", "waits"])
+async def test_dropped_client_holds_no_connection(how: str) -> None:
+    """What it has not read is given up soon after the end, also where no pong has come."""
     app = Flask(__name__)
     aio = AioHTTP(app)
     transports: list[Any] = []
 
     @app.route("/")
-    @websocket(close_timeout=0.1)
+    @websocket(close_timeout=0.1, heartbeat=0.1 if how == "waits" else None)
     async def view() -> None:
-        transports.append(aio.ws.transport)
         await aio.ws.accept()
+        transports.append(aio.ws.transport)
         # More than the kernel takes, less than makes a sender wait.
-        for _ in range(100):
-            if aio.ws.transport.get_write_buffer_size() > 20_000:
-                break
+        while aio.ws.transport.get_write_buffer_size() < 20_000:
             await aio.ws.send_str("x" * 30_000)
+        if how == "waits":
+            async for _ in aio.ws:
+                pass
 
     async with serve(app, send_timeout=60) as served:
         writer = await connect_and_read_nothing(served)

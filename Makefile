@@ -93,3 +93,15 @@ autobahn: $(VENV)/.installed
 
 autobahn-full: $(VENV)/.installed
 	$(BIN)/python conformance/autobahn/run.py --python27 "$(PYTHON27)" --full
+
+# Rooms beside Flask-SocketIO with Redis: messages in a second, and how late they are.
+.PHONY: bench-rooms
+bench-rooms: $(VENV)/.installed-test .venv-socketio/.installed
+	$(BIN)/python benchmarks/rooms.py
+	$(BIN)/python benchmarks/rooms.py --server redis
+	$(BIN)/python benchmarks/rooms.py --server socketio --python .venv-socketio/bin/python
+
+.venv-socketio/.installed: benchmarks/socketio-requirements.txt
+	$(PYTHON) -m venv .venv-socketio
+	.venv-socketio/bin/pip install --quiet --requirement benchmarks/socketio-requirements.txt
+	touch $@

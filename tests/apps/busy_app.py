@@ -44,6 +44,11 @@ async def wait() -> str:
     return "waited"
 
 
+@app.route("/short")
+async def short() -> str:
+    return "short"
+
+
 @app.route("/upload", methods=["POST"])
 async def upload() -> str:
     say("held")

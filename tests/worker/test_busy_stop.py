@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,6 +120,37 @@ async def test_all_that_can_end_ends(
     assert 1 == server.log.count(f"hook: worker_exit {pid}")
     for word in ("SIGKILL", "cancelled at the stop", "ERROR", "Traceback"):
         assert word not in server.log
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["the master's socket", "reuse_port"])
+def test_what_the_kernel_has_queued_is_served(
+    gunicorn: Callable[..., Gunicorn], release: Release, shared: bool
+) -> None:
+    """Who has connected and was not accepted when the stop began gets an answer, and no reset."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        probe.bind(("127.0.0.1", 0))
+        address = probe.getsockname()
+        bind = f"127.0.0.1:{address[1]}" if shared else "127.0.0.1:0"
+        server = gunicorn("busy_app:app", *(["--reuse-port"] if shared else []), bind=bind)
+        server.wait_for_workers()
+    server.port = address[1] if shared else server.port
+    server.request_in_thread(f"/block?until={release.path}")
+    server.wait_for_log("blocking")
+    queued = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(10)]
+    for client in queued:
+        client.sendall(b"GET /short HTTP/1.1\r\nHost: x\r\n\r\n")
+
+    server.signal(signal.SIGTERM)
+    server.wait_for_log("Handling signal: term")
+    release()
+    answers = [client.makefile("rb").read() for client in queued]
+    code = server.wait()
+    for client in queued:
+        client.close()
+
+    assert 0 == code
+    assert all(answer.endswith(b"\r\n\r\nshort") for answer in answers)
 
 
 async def test_an_endless_stream_of_events_ends_with_the_worker(

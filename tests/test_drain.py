@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
+from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
 from flask import Flask, request
-from harness import connect, eventually, get, serve
+from harness import PATIENCE, connect, eventually, get, serve
 from sockets import add_echoes
 
-from flask_aiohttp import AioHTTP, _goodbye
+from flask_aiohttp import AioHTTP, _goodbye, _listener
 from flask_aiohttp._goodbye import say_goodbye
 
 
@@ -73,6 +75,32 @@ async def test_a_request_that_nobody_has_read_is_served(accepted: bool) -> None:
     assert answer.endswith(b"served")
 
 
+async def test_a_stream_that_ends_late_leaves_its_connection_open() -> None:
+    """Its head promised the connection, before the stop; so the linger begins with its end."""
+    app = make_app()
+    due = asyncio.Event()
+
+    @app.get("/stream")
+    async def stream() -> AsyncIterator[str]:
+        yield "first"
+        await due.wait()
+        yield "last"
+
+    async with serve(app, linger=1.0) as served:
+        reader, writer = await connect(served, get("/stream"))
+        await reader.readuntil(b"first")
+        stop = asyncio.create_task(served.server.stop(60))
+        await asyncio.sleep(1.5)  # longer than the linger
+        due.set()
+        await reader.readuntil(b"0\r\n\r\n")
+        writer.write(get("/"))
+        answer = await reader.read()
+        await stop
+        writer.close()
+
+    assert answer.endswith(b"served")
+
+
 async def test_an_upload_under_way_is_finished() -> None:
     """The rest of a body is still read after the stop has begun."""
     async with serve(make_app()) as served:
@@ -104,6 +132,25 @@ async def test_websockets_are_told_whether_to_come_back(restarting: bool, code: 
             await ws.close()
 
     assert [code] * 3 == codes
+
+
+async def test_a_handshake_under_way_does_not_hold_the_stop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A client that has not even finished its TLS handshake has asked for nothing."""
+    monkeypatch.setattr(_listener, "_HANDSHAKE_TIMEOUT", 3600.0)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    async with serve(make_app(), linger=0.1) as served:
+        sock = socket.create_server(("127.0.0.1", 0))
+        address = sock.getsockname()
+        await served.server.listen(sock, ssl_context=context)
+        client = socket.create_connection(address)
+        await eventually(lambda: len(served.server.connections), "the connection")
+        await asyncio.wait_for(served.server.stop(3600), PATIENCE)
+        rest = client.recv(1)
+        client.close()
+
+    assert b"" == rest
 
 
 class Socket:

@@ -137,7 +137,7 @@ def test_what_the_kernel_has_queued_is_served(
     server.port = address[1] if shared else server.port
     server.request_in_thread(f"/block?until={release.path}")
     server.wait_for_log("blocking")
-    queued = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(10)]
+    queued = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(100)]
     for client in queued:
         client.sendall(b"GET /short HTTP/1.1\r\nHost: x\r\n\r\n")
 

@@ -7,6 +7,7 @@ half and ``on_shutdown`` in the reverse order.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import enum
 import functools
@@ -20,7 +21,7 @@ from flask import Flask
 from flask.ctx import AppContext
 
 from . import _bridge
-from ._waiting import await_
+from ._waiting import await_, is_being_cancelled
 
 __all__ = ("Hook", "Kind", "Lifespan")
 
@@ -95,7 +96,10 @@ class Lifespan:
             raise
 
     async def stop(self) -> None:
-        """Run the hooks of the stop, each of them, also after one that fails. Idempotent."""
+        """Run the hooks of the stop, each of them, also after one that fails. Idempotent.
+
+        One that calls ``sys.exit()``, or whose waiting is cancelled, has failed like any other.
+        """
         if self._app_context is not None:
             await _bridge.run_in(self._context, self._stop)
 
@@ -114,12 +118,17 @@ class Lifespan:
                 self._closers.append((hook, leave))
 
     def _stop(self) -> None:
+        cancelled: asyncio.CancelledError | None = None
         while self._closers:
             hook, close = self._closers.pop()
             try:
                 _call(close)
-            except Exception:
+            except (Exception, SystemExit, asyncio.CancelledError) as error:
                 self._app.logger.exception("%r failed at the stop", hook.function)
+                if isinstance(error, asyncio.CancelledError) and is_being_cancelled():
+                    cancelled = error
         context, self._app_context = self._app_context, None
         if context is not None:
             context.pop(None)
+        if cancelled is not None:
+            raise cancelled

@@ -82,12 +82,12 @@ def lend_daemons(loop: asyncio.AbstractEventLoop) -> asyncio.AbstractEventLoop:
     return loop
 
 
-def close(loop: asyncio.AbstractEventLoop) -> None:
-    """Cancel what is left on *loop*, give it a second, and close it."""
+def close(loop: asyncio.AbstractEventLoop, timeout: float = 1.0) -> None:
+    """Cancel what is left on *loop*, give it *timeout* seconds, and close it."""
     left = asyncio.all_tasks(loop)
     for task in left:
         task.cancel()
     if left:
-        loop.run_until_complete(asyncio.wait(left, timeout=1))
+        loop.run_until_complete(asyncio.wait(left, timeout=timeout))
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.close()

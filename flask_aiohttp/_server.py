@@ -197,7 +197,7 @@ class Server:
             self.settings.logger.error("The hooks of the stop did not end in time; left them")
             cleanup.cancel()
             await asyncio.wait({cleanup}, timeout=_AIOHTTP_GRACE)
-        elif cleanup.exception() is not None:
+        elif not cleanup.cancelled() and cleanup.exception() is not None:
             self.settings.logger.error("The stop failed", exc_info=cleanup.exception())
 
     async def _clean_up(self) -> None:

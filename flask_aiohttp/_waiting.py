@@ -23,7 +23,7 @@ from typing import TypeVar
 from . import _background, _bridge, _threads
 from .exceptions import BridgeRequired
 
-__all__ = ("await_", "current_loop", "hold_up")
+__all__ = ("await_", "current_loop", "hold_up", "is_being_cancelled")
 
 T = TypeVar("T")
 
@@ -95,6 +95,15 @@ def hold_up() -> Iterator[None]:
         yield
     finally:
         _thread.holds_up = before
+
+
+def is_being_cancelled() -> bool:
+    """Return True if the running task was cancelled, and not only something that it awaited.
+
+    Python 3.10 cannot tell, and says True.
+    """
+    cancelling = getattr(asyncio.current_task(), "cancelling", None)
+    return cancelling is None or bool(cancelling())
 
 
 def _loop_runs_here() -> bool:

@@ -29,6 +29,7 @@ from ._routing import Place, Router
 from ._settings import ServerSettings
 from ._threads import ThreadPool
 from ._traffic import Traffic
+from ._waiting import is_being_cancelled
 from ._websocket import WebSocket
 from ._websocket_exchange import WebSocketExchange
 from ._websocket_options import default_options
@@ -188,7 +189,7 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
             logger.info("%s %s: %s", request.method, target, error)
             exchange.cut()
         except asyncio.CancelledError as error:
-            if _is_being_cancelled():
+            if is_being_cancelled():
                 if exchange.client.left:
                     gone = ClientGone("sending the answer")
                     logger.info("%s %s: %s", request.method, target, gone)
@@ -228,12 +229,6 @@ class WSGIWebSocketHandler(WSGIHandlerBase):
             pool = cast("ThreadPool", self.pool)
             exchange.enter_thread(pool)
             await pool.run(run)
-
-
-def _is_being_cancelled() -> bool:
-    """Return True if the running task was cancelled; Python 3.10 cannot tell, and says so."""
-    cancelling = getattr(asyncio.current_task(), "cancelling", None)
-    return cancelling is None or bool(cancelling())
 
 
 def _body(request: web.BaseRequest, exchange: Exchange, timeout: float) -> io.BufferedIOBase:

@@ -46,9 +46,15 @@ _RELOAD_TIMEOUT = 5.0
 # Seconds after the graceful timeout in which a worker ends, whatever it does.
 _OVERTIME = 0.9
 
+# Seconds that tasks have to end when that time is up.
+_NO_TIME = 0.1
+
 
 class Worker(base.Worker):
     """A gunicorn worker that serves Flask, WSGI and aiohttp applications on one asyncio loop."""
+
+    # gunicorn's: False once the worker is told to go.
+    alive: bool
 
     _living: ClassVar[WeakSet[Worker]] = WeakSet()
 
@@ -189,7 +195,7 @@ class Worker(base.Worker):
         finally:
             # After an abort there is about one second until SIGKILL: worker_exit needs it.
             if not self.aborted:
-                _loops.close(self._loop)
+                _loops.close(self._loop, _NO_TIME if self._time_is_up else 1.0)
 
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
@@ -205,9 +211,10 @@ class Worker(base.Worker):
             server.traffic.limit = self.max_requests
             server.traffic.limit_reached = self._limit_reached
             await server.start()
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             if self.alive:
-                raise
+                # Else it would not count as a failure: the worker would be restarted for ever.
+                raise RuntimeError("what a hook of the start waited for was cancelled") from error
             self.log.info("Stopped while the application was starting: %s", self)
             return
         finally:

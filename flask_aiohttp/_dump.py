@@ -17,6 +17,8 @@ from ._stacks import Standing, frames_of_task, frames_of_threads, grouped
 
 __all__ = ("dump",)
 
+_NONE = "  none\n"
+
 
 def dump(activity: Activity) -> str:
     """Return where each thread and each task is, and which request it serves.
@@ -29,7 +31,7 @@ def dump(activity: Activity) -> str:
 
 def _told(title: str, tell: Callable[[Activity], Iterator[Standing]], activity: Activity) -> str:
     try:
-        return f"{title}:\n{grouped(tell(activity)) or '  none'}"
+        return f"{title}:\n{grouped(tell(activity)) or _NONE}"
     except Exception as error:  # anything may be broken by now
         return f"{title}: cannot be told, {error!r}\n"
 

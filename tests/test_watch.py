@@ -196,7 +196,7 @@ async def test_the_watch_can_be_turned_off(value: Any) -> None:
         assert 200 == response.status
         during = watchers()
 
-    assert before == during
+    assert set(before) >= set(during)  # that of another test may be about to end
 
 
 async def test_the_watch_ends_with_the_server() -> None:
@@ -206,7 +206,7 @@ async def test_the_watch_ends_with_the_server() -> None:
 
     async with serve(app, slow_loop=1) as served, served.session.get("/view/a"):
         during = watchers()
-    await eventually(lambda: watchers() == before, "the thread's end")
+    [own] = set(during) - set(before)
+    await eventually(lambda: not own.is_alive(), "the thread's end")
 
-    assert len(before) + 1 == len(during)
-    assert all(thread.daemon for thread in during)
+    assert own.daemon

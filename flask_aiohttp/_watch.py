@@ -121,21 +121,24 @@ class Sentry:
         self._stopped.set()
 
     def _run(self) -> None:
-        # Before this time the loop is not asked for a mark.
-        excused_until = 0.0
+        due = self.marked + self._period + self._patience
+
+        # The mark after which this thread itself was late, and has given the loop more time.
+        excused = 0.0
         while True:
-            due = max(self.marked + self._period, excused_until) + self._patience
-            if self.marked == self._reported:
-                due = monotonic() + self._period
             cpu = process_time()
             if self._stopped.wait(max(0.0, due - monotonic())) or self._activity.loop.is_closed():
                 return
-            late = monotonic() - due
-            if late > _LATE and process_time() - cpu < late / 2:
+            now, marked = monotonic(), self.marked
+            late = now - due
+            due = max(marked + self._period + self._patience, now + self._period)
+            if now < marked + self._period + self._patience or marked == self._reported:
+                continue
+            if late > _LATE and process_time() - cpu < late / 2 and marked != excused:
                 # Not even this thread has run. (One that C code had kept from running, which does
                 # not give Python's lock away, would have seen the processor at work.)
-                excused_until = monotonic()
-            elif monotonic() >= max(self.marked + self._period, excused_until) + self._patience:
+                excused, due = marked, now + self._patience / 2
+            else:
                 self._look()
 
     def _look(self) -> None:

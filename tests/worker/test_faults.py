@@ -77,7 +77,7 @@ def on(loop: str) -> tuple[str, str]:
     return "--asgi-loop", loop
 
 
-@pytest.mark.parametrize("loop", ["asyncio"])
+@LOOPS
 @pytest.mark.parametrize("error", ["EMFILE", "ENFILE", "ENOBUFS", "ECONNABORTED"])
 def test_a_connection_that_cannot_be_accepted_waits(
     gunicorn: Callable[..., Gunicorn],

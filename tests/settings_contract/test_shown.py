@@ -56,7 +56,6 @@ SHOWN = {
     "settings_contract/test_connections.py": {
         "test_the_kernel_sends_files_unless_it_must_not": "sendfile",
         "test_a_connection_is_kept_or_not": "keepalive",
-        "test_each_worker_may_have_a_socket_of_its_own": "reuse_port workers",
     },
     "settings_contract/test_tls.py": {
         "test_hup_reads_the_certificate_anew": "certfile keyfile",
@@ -83,6 +82,9 @@ SHOWN = {
         "test_a_worker_serves_so_many_requests": "max_requests max_requests_jitter",
         "test_a_file_besides_the_modules_is_watched": "reload reload_engine reload_extra_files",
     },
+    "worker/test_serving.py": {
+        "test_both_workers_answer_each_in_the_views_own_place": "workers",
+    },
     "worker/test_boot.py": {"test_the_uwsgi_protocol_is_refused": "protocol"},
     "worker/test_settings.py": {
         "test_as_many_sync_views_run_at_a_time_as_there_are_threads": "threads",
@@ -91,6 +93,7 @@ SHOWN = {
     "worker/test_sockets.py": {
         "test_each_of_several_addresses_is_served": "bind",
         "test_the_backlog_is_gunicorns": "backlog",
+        "test_a_port_shared_by_kernel_is_served_by_each_worker": "reuse_port",
         "test_more_connections_than_a_worker_may_have_wait_in_the_queue": "worker_connections",
     },
     "worker/test_crash.py": {

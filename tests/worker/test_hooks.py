@@ -1,4 +1,4 @@
-"""Hooks that do nothing cost nothing."""
+"""What is made of gunicorn's settings at the start: hooks that do nothing cost nothing."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 from gunicorn.config import Config
+from gunicorn.glogging import Logger
 
 from flask_aiohttp_worker._hooks import GunicornHooks, request_hooks
+from flask_aiohttp_worker._settings import from_gunicorn
 
 
 def worker(**settings: Any) -> SimpleNamespace:
@@ -19,6 +21,15 @@ def worker(**settings: Any) -> SimpleNamespace:
     error_log = logging.getLogger("flask_aiohttp_worker.tests")
     error_log.setLevel(logging.DEBUG if cfg.loglevel == "debug" else logging.INFO)
     return SimpleNamespace(cfg=cfg, log=SimpleNamespace(error_log=error_log))
+
+
+def test_the_grace_period_of_views_without_clients_is_gunicorns() -> None:
+    """Seconds that no test would want to wait for."""
+    given = worker(asgi_disconnect_grace_period=7)
+    given.log = Logger.__new__(Logger)  # one that writes nothing
+    given.log.cfg, given.log.error_log = given.cfg, logging.getLogger("flask_aiohttp_worker.tests")
+
+    assert 7 == from_gunicorn(given).disconnect_grace
 
 
 def test_the_defaults_are_left_out() -> None:

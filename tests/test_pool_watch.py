@@ -102,6 +102,22 @@ async def test_a_pool_that_is_full_for_a_moment_says_nothing(
     assert [] == warnings(caplog, "wait for a thread")
 
 
+async def test_the_first_to_wait_is_the_one_that_counts(views: Views) -> None:
+    """Others that come later do not make its time shorter: a busy server is never full for long."""
+    async with serve(views.app, threads=1) as served, views.asked(served, "/a", "/b"):
+        pool = served.server.activity.pool
+        assert pool is not None
+        await eventually(lambda: pool.waited() > 0.1, "the first one to have waited")
+        late = asyncio.create_task(pool.run(int))
+        await asyncio.sleep(0)
+        waited = pool.waited()
+
+        views.go_on.set()
+        await late
+
+    assert waited > 0.1
+
+
 async def looks(served: Served, number: int) -> None:
     """Wait until the watch has looked *number* times more."""
     watch = served.server._watch

@@ -100,6 +100,17 @@ async def test_what_blocks_the_loop_is_named_while_it_does(
     assert "the line that blocks" in report
 
 
+async def test_a_long_target_is_cut(blocking: Blocking) -> None:
+    """Who sends the request does not decide how long the warning is."""
+    app, _ = make_app(blocking)
+
+    async with serve(app, slow_loop=0.05) as served, served.session.get("/view/" + "x" * 999):
+        pass
+
+    [report] = blocking.reports()
+    assert f"GET /view/{'x' * 194}... (endpoint 'view')" in report
+
+
 def test_the_stack_begins_with_the_application(blocking: Blocking) -> None:
     """What leads to a view is the same each time, and not shown."""
 

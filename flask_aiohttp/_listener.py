@@ -26,7 +26,7 @@ __all__ = ("Listener",)
 
 # Connections that are accepted in one turn of the loop. Each turn costs a call of the kernel: one
 # is slow, and many are a burst that the neighbours could have had a part of.
-_AT_ONCE = 4
+_AT_ONCE = 8
 
 # Connections that are taken from a queue before it closes: more than any kernel's default holds.
 _QUEUE = 4096

@@ -122,10 +122,21 @@ async def test_messages_of_one_sender_keep_their_order(tcp: Connected) -> None:
 
 
 async def test_a_redis_that_goes_and_comes_is_found_again(
-    tcp: Connected, redis: RedisServer, caplog: pytest.LogCaptureFixture
+    tcp: Connected,
+    redis: RedisServer,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Local members hear each other meanwhile, senders are told; the log has one line each way."""
     caplog.set_level(logging.INFO)
+    failures: list[BaseException] = []
+    gone = RedisBus._gone
+
+    def count(bus: RedisBus, error: BaseException) -> None:
+        failures.append(error)
+        gone(bus, error)
+
+    monkeypatch.setattr(RedisBus, "_gone", count)
     async with tcp() as make:
         here, there = make(), make()
         near, far = await here.listen("a"), await there.listen("a")
@@ -136,6 +147,8 @@ async def test_a_redis_that_goes_and_comes_is_found_again(
         assert not await here.send("a", "meanwhile")
         late = await asyncio.wait_for(there.listen("b"), PATIENCE)
         assert 1 == await here.hub.members("a")
+        await eventually(lambda: len(failures) >= 6, "attempts that fail")
+
         redis.start()
         await eventually(lambda: caplog.text.count("Redis is back") == 2, "both to come back")
         assert await here.send("a", "after")
@@ -175,6 +188,7 @@ async def test_a_redis_that_stands_still_holds_up_nobody_for_long(
     """The first sender waits for a while, the others not at all; then it is found again."""
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(_redis, "_TIMEOUT", 0.3)
+    monkeypatch.setattr(_redis, "_PING", 3600)
     async with tcp() as make:
         here, there = make(), make()
         far = await there.listen("a")

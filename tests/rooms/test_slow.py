@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import aiohttp
 import pytest
 from flask import Flask
-from harness import PATIENCE, eventually, serve
+from harness import PATIENCE, connect, eventually, serve
 
 from flask_aiohttp import AioHTTP, Lagged, websocket
+from flask_aiohttp.rooms import _member
 
 
 @pytest.fixture(name="application")
@@ -97,3 +99,27 @@ async def test_a_stop_does_not_wait_for_a_slow_client(application: Any) -> None:
                 pass
 
         assert message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED)
+
+
+async def test_what_a_client_never_reads_is_not_kept(
+    application: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a while the connection is cut, with all that waits in it."""
+    monkeypatch.setattr(_member, "_PATIENCE", 0.1)
+    app, aio = application
+    head = (
+        b"GET /join HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    async with serve(app) as served:
+        reader, writer = await connect(served, head)
+        await reader.readuntil(b"joined")
+        writer.transport.pause_reading()
+        (socket,) = served.server.traffic.websockets
+        transport = socket.transport
+        assert transport is not None
+        await fill(aio)
+        await eventually(lambda: not transport.get_write_buffer_size(), "the connection to be cut")
+        assert transport.is_closing()
+        writer.transport.abort()
+        await asyncio.wait({asyncio.ensure_future(writer.wait_closed())})

@@ -87,8 +87,11 @@ def held(app: Application, threads: set[threading.Thread]) -> dict[str, int]:
 @contextlib.asynccontextmanager
 async def watched(app: Application) -> AsyncIterator[Served]:
     """Serve *app*; at the end it still serves, and holds no more than before."""
-    # No heartbeat: asyncio keeps the context of a cancelled timer until the timer would be due.
-    async with serve(app, threads=1, logger=app.log, websocket_heartbeat=0) as served:
+    # No heartbeat, and no long timeout: asyncio keeps the context of a cancelled timer until the
+    # timer would be due, if another one is due before.
+    settings = {"threads": 1, "logger": app.log, "websocket_heartbeat": 0, "body_timeout": 1.0}
+    settings["send_timeout"] = 5.0
+    async with serve(app, **settings) as served:
         await check(served)
         await eventually(lambda: len(asyncio.all_tasks()) == 1, "the end of the connections")
         threads = set(threading.enumerate())

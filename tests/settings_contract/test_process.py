@@ -129,15 +129,17 @@ def test_without_a_name_the_title_has_the_applications(configured: Start, worker
 
 def test_a_daemon_serves_and_stops_by_its_pid_file(tmp_path: Path, worker: str) -> None:
     """``daemon``: the command returns at once; ``errorlog`` says how it went."""
-    log, pid = tmp_path / "error.log", tmp_path / "pid"
+    log, pid, config = tmp_path / "error.log", tmp_path / "pid", tmp_path / "ready.conf.py"
+    # Before that a signal to the worker may be lost.
+    config.write_text("def post_worker_init(worker):\n    worker.log.info('ready')\n")
     command = [
         *(sys.executable, "-m", "gunicorn", "settings_app:app", "-k", worker, "--daemon"),
         *("--pid", str(pid), "--error-logfile", str(log), "--pythonpath", str(APPS)),
-        *("--bind", f"unix:{tmp_path}/sock", "--no-control-socket"),
+        *("--bind", f"unix:{tmp_path}/sock", "--no-control-socket", "--config", str(config)),
     ]
 
     subprocess.run(command, check=True, timeout=PATIENCE)
-    wait_for(lambda: log.exists() and "Booting worker" in log.read_text(), "the worker")
+    wait_for(lambda: log.exists() and "ready" in log.read_text(), "the worker")
     master = int(pid.read_text())
     os.kill(master, 15)
     wait_for(lambda: "Shutting down: Master" in log.read_text(), "the end")

@@ -70,18 +70,21 @@ class Crowd:
         self.members: list[Member] = []
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def join(self, server: Gunicorn, speaker: Speaker) -> Member:
-        """Add one member at whichever worker takes it."""
+    async def join(self, server: Gunicorn, speaker: Speaker) -> None:
+        """Add one member at whichever worker takes it; none, if that one is about to leave."""
         url = f"{server.url}/join/{self.room}"
         socket = await self.session.ws_connect(url)
         heard = []
         # It hears from the moment at which it has joined, and says then who it is.
-        while isinstance(said := await socket.receive_json(timeout=PATIENCE), int):
-            heard.append(said)
+        try:
+            while isinstance(said := await socket.receive_json(timeout=PATIENCE), int):
+                heard.append(said)
+        except aiohttp.WSMessageTypeError:
+            await socket.close()
+            return
         member = Member(said["worker"], speaker.next, heard)
         self.members.append(member)
         self._tasks.append(asyncio.create_task(self._hear(member, socket)))
-        return member
 
     async def _hear(self, member: Member, socket: Any) -> None:
         try:

@@ -104,11 +104,12 @@ async def test_a_script_reaches_the_members(start: Start, redis: RedisServer) ->
 
 
 FORKING = """
-import os
+import os, warnings
 from rooms_app import aio
 from flask_aiohttp import await_
 
 assert await_(aio.rooms.send("a", "parent"))
+warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: fork beside threads
 child = os.fork()
 if not child:
     assert await_(aio.rooms.send("a", "child"))

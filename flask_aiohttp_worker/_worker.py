@@ -14,7 +14,6 @@ import itertools
 import os
 import signal
 import sys
-import threading
 from types import FrameType
 from typing import Any, ClassVar, NoReturn
 from weakref import WeakSet
@@ -27,6 +26,7 @@ from flask_aiohttp import InvalidApplication, _loops
 from flask_aiohttp._server import Server
 
 from . import _rooms
+from ._alarm import Alarm
 from ._application import WHAT_TO_NAME, as_aiohttp_application, check_application
 from ._check import describe, refusals
 from ._last_words import last_words
@@ -120,6 +120,7 @@ class Worker(base.Worker):
 
     def init_signals(self) -> None:
         """Install the handlers of gunicorn's base worker, which this class overrides in part."""
+        self._alarm = Alarm(self._repeat_quit)
         super().init_signals()
         # Nobody sends it to a worker, but a terminal that closes does so to the whole group.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -141,19 +142,14 @@ class Worker(base.Worker):
         self.quick = True
         self.alive = False
         self.cfg.worker_int(self)
-        self._end_after(_QUICK_STOP)
+        self._alarm.set(_QUICK_STOP)
         self._wake()
 
     def _limit_stop(self) -> None:
         """Let no stop last for ever: but for the end of all, gunicorn kills nobody."""
         if not self._limited:
             self._limited = True
-            self._end_after(max(1.0, self.cfg.graceful_timeout) + _OVERTIME)
-
-    def _end_after(self, seconds: float) -> None:
-        timer = threading.Timer(seconds, self._repeat_quit)
-        timer.daemon = True
-        timer.start()
+            self._alarm.set(max(1.0, self.cfg.graceful_timeout) + _OVERTIME)
 
     def _repeat_quit(self) -> None:
         # A signal, because what holds the main thread has to be broken off there.

@@ -13,7 +13,7 @@ from harness import PATIENCE, Served, connect, eventually, serve
 from flask_aiohttp import AioHTTP, _server, await_
 
 # More than the buffers of both sockets and aiohttp's take, however the system has set them.
-SIZE = 64 << 20
+SIZE = 32 << 20
 PIECE = b"x" * (1 << 16)
 
 both_places = pytest.mark.parametrize("path", ["/loop", "/thread"])

@@ -127,7 +127,7 @@ def demo(sandbox: Sandbox) -> Iterator[subprocess.Popen[str]]:
     )
     yield process
     process.kill()
-    process.wait()
+    process.communicate()
 
 
 def test_the_sandbox_holds(sandbox: Sandbox) -> None:
@@ -171,6 +171,7 @@ async def test_the_demo_lives_its_life_in_the_sandbox(
         aiohttp.ClientSession("http://localhost", connector=connector) as session,
         session.ws_connect("/chat?name=Ada") as ws,
     ):
+        assert "serving" in await ws.receive_json(timeout=PATIENCE)
         assert "Ada joined" == (await ws.receive_json(timeout=PATIENCE))["note"]
 
     [master] = children(demo.pid)

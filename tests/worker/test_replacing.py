@@ -71,23 +71,6 @@ async def test_websockets_are_told_that_somebody_serves_on(
     assert aiohttp.WSCloseCode.SERVICE_RESTART == message.data
 
 
-async def test_max_requests_counts_websockets_and_sends_them_to_the_next_worker(
-    gunicorn: Callable[..., Gunicorn],
-) -> None:
-    """The socket is the first request, a page the second and last: 1012 says to come back."""
-    server = gunicorn("worker_demo:app", "--max-requests", "2")
-    [old] = await asyncio.to_thread(server.wait_for_workers)
-
-    async with aiohttp.ClientSession(server.url) as session, session.ws_connect("/ws") as ws:
-        await ws.send_str("hello")
-        await ws.receive_str()
-        async with session.get("/async") as response:
-            assert f"loop {old}" == await response.text()
-        message: Any = await ws.receive()
-
-    assert aiohttp.WSCloseCode.SERVICE_RESTART == message.data
-
-
 def test_a_kept_connection_is_served_by_an_old_worker_once_more(
     gunicorn: Callable[..., Gunicorn],
 ) -> None:

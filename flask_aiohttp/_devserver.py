@@ -137,6 +137,9 @@ class DevServer:
 
     def _interrupt(self, number: int, frame: types.FrameType | None) -> None:
         if self._interrupted:
+            if self._loop is not None:
+                # The task that is broken off keeps the error, which asyncio would report as lost.
+                self._loop.set_exception_handler(lambda *_: None)
             raise KeyboardInterrupt
         self._interrupted = True
         self.stop()

@@ -146,7 +146,9 @@ async def test_a_generator_ends_with_its_finally_block_in_the_same_context(run: 
 
 
 @pytest.mark.parametrize(
-    "piece", ["text", None, 1, bytearray(b"b"), memoryview(b"b"), [b"b"]], ids=repr
+    "piece",
+    ["text", None, 1, bytearray(b"b"), memoryview(b"b"), [b"b"]],
+    ids=lambda piece: type(piece).__name__,
 )
 async def test_a_piece_that_is_not_bytes_is_refused(run: Run, piece: Any) -> None:
     """The error names the type; nothing of the answer is sent."""

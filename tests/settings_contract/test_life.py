@@ -44,8 +44,12 @@ def test_a_file_besides_the_modules_is_watched(
     )
     old = server.get("/where").split()[1]
 
-    extra.write_text("new")
-    server.wait_for_log(f"Worker reloading: {extra} modified")
+    def noticed() -> bool:
+        # What is written before the reloader's first look is not new to it.
+        extra.write_text("new")
+        return f"Worker reloading: {extra} modified" in server.log
+
+    wait_for(noticed, "the reloader")
     server.wait_for_log("Booting worker", times=2)
 
     assert old != wait_for(lambda: server.get("/where").split()[1], "an answer")

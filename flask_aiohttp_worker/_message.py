@@ -160,10 +160,12 @@ def variable(name: str) -> str:
 def _proxy_protocol_info(environ: Environ) -> dict[str, Any] | None:
     if "PROXY_PROTOCOL" not in environ:
         return None
+    # Of a proxy's own connections (LOCAL), and of what it does not know, there are no addresses.
+    known = "PROXY_ADDR" in environ
     return {
         "proxy_protocol": environ["PROXY_PROTOCOL"],
-        "client_addr": environ["REMOTE_ADDR"],
-        "client_port": int(environ["REMOTE_PORT"]),
-        "proxy_addr": environ["PROXY_ADDR"],
-        "proxy_port": int(environ["PROXY_PORT"]),
+        "client_addr": environ["REMOTE_ADDR"] if known else None,
+        "client_port": int(environ["REMOTE_PORT"]) if known else None,
+        "proxy_addr": environ["PROXY_ADDR"] if known else None,
+        "proxy_port": int(environ["PROXY_PORT"]) if known else None,
     }

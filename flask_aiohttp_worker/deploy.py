@@ -81,29 +81,37 @@ class Deployment:
         return files
 
     def _service(self) -> str:
-        text = _template("flask-aiohttp@.service")
-        for old, new in (
-            ("/srv/%i/.venv", self.venv),
-            ("/srv/%i", self.directory),
-            ("User=flask-%i", f"User={self.user}"),
-        ):
-            text = _replace(text, old, new)
-        return text
+        return _fill(
+            _template("flask-aiohttp@.service"),
+            {
+                "/srv/%i/.venv": self.venv,
+                "/srv/%i": self.directory,
+                "User=flask-%i": f"User={self.user}",
+            },
+        )
 
     def _environment(self) -> str:
-        text = _template("environment.example")
-        text = _replace(text, "APP=myapp:app\n", f'APP="{self.app}"\n')
-        text = _replace(text, "WEB_CONCURRENCY=2\n", f"WEB_CONCURRENCY={self.workers}\n")
-        return text.replace("demo", self.name)
+        return _fill(
+            _template("environment.example"),
+            {
+                "APP=myapp:app\n": f'APP="{self.app}"\n',
+                "WEB_CONCURRENCY=2\n": f"WEB_CONCURRENCY={self.workers}\n",
+                "demo": self.name,
+            },
+        )
 
     def _site(self) -> str:
         text = _template("nginx.conf")
-        text = text[text.index("upstream ") :]  # without how to fill it in by hand
-        text = _replace(text, "demo.example.org", self.domain)
-        text = _replace(text, "/srv/demo/", f"{self.directory}/")
-        # nginx takes a name with "-" for an upstream, but not for a variable.
-        text = _replace(text, "$demo_", f"${self.name.replace('-', '_')}_")
-        return re.sub(r"\bdemo\b", self.name, text)
+        return _fill(
+            text[text.index("upstream ") :],  # without how to fill it in by hand
+            {
+                "demo.example.org": self.domain,
+                "/srv/demo/": f"{self.directory}/",
+                # nginx takes a name with "-" for an upstream, but not for a variable.
+                "$demo_": f"${self.name.replace('-', '_')}_",
+                "demo": self.name,
+            },
+        )
 
 
 _APP = r"[A-Za-z_][\w.]*(:[A-Za-z_][\w.]*(\([\w\s='\".,:/-]*\))?)?"
@@ -127,9 +135,12 @@ def _template(name: str) -> str:
     return (directory / name).read_text()
 
 
-def _replace(text: str, old: str, new: str) -> str:
-    assert old in text, f"{old!r} is not in the file of deploy/ that it is to be replaced in"
-    return text.replace(old, new)
+def _fill(text: str, values: dict[str, str]) -> str:
+    """Replace all in one pass: what is filled in may look like what is to be replaced."""
+    for old in values:
+        assert old in text, f"{old!r} is not in the file of deploy/ that it is to be replaced in"
+    places = "|".join(re.escape(old) for old in values)  # the first that fits is taken
+    return re.sub(places, lambda match: values[match[0]], text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

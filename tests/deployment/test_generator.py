@@ -46,6 +46,20 @@ def test_each_file_is_filled_in() -> None:
     assert [] == [path for path, text in files.items() if re.search(r"\bdemo\b", uncommented(text))]
 
 
+def test_what_is_filled_in_is_not_replaced_again() -> None:
+    """An application, a folder or a domain may be called like the example."""
+    files = Deployment(
+        "demo.web:app", name="shop", directory="/opt/demo", domain="demo.example.com"
+    ).files()
+    site = files["/etc/nginx/sites-enabled/shop.conf"]
+
+    assert '\nAPP="demo.web:app"\n' in files["/etc/flask-aiohttp/shop.env"]
+    assert 2 == site.count("server_name demo.example.com;")
+    assert "alias /opt/demo/static/;" in site
+    assert "server unix:/run/flask-aiohttp-shop.sock " in site
+    assert 2 == site.count("$shop_connection")
+
+
 def uncommented(text: str) -> str:
     return "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
 

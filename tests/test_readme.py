@@ -115,6 +115,17 @@ def test_commands_of_the_readme_are_targets_of_the_makefile():
     assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
 
 
+@pytest.mark.parametrize("package", ["flask_aiohttp", "flask_aiohttp_worker"])
+def test_contributing_tells_where_each_module_is(package):
+    """Each is there once, and none that has gone."""
+    text = (ROOT / "CONTRIBUTING.rst").read_text().partition("Imports form")[0]
+    section = re.split(r"\n    (?=flask_aiohttp)", text.partition(f"\n    {package}/")[2])[0]
+    listed = re.findall(r"\b\w+\.py\b", section)
+    modules = {path.name for path in (ROOT / package).glob("*.py")} - {"__init__.py"}
+
+    assert sorted(modules) == sorted(listed)
+
+
 def test_table_has_all_its_rows():
     """The table is found and read whole, so that the next test means something."""
     table = README.partition("     - Now\n")[2].partition("\nWhat was broken")[0]

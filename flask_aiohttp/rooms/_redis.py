@@ -44,9 +44,10 @@ _HEAD = struct.Struct("!B16sB")
 _NUMBER = struct.Struct("!I")
 _ANSWER = struct.Struct("!II")
 
-# Kinds beside those of messages: how many members have you, and that many.
+# Kinds beside those of messages: how many members have you, and that many. Bytes of each payload.
 _COUNT = 101
 _COUNTED = 102
+_LENGTHS = {_COUNT: _NUMBER.size, _COUNTED: _ANSWER.size}
 
 # Seconds in which a connection is made, a batch of messages is taken, and a subscription confirmed.
 _TIMEOUT = 5.0
@@ -259,7 +260,8 @@ class RedisBus:
             return
         _, sender, kind = _HEAD.unpack_from(data)
         payload = data[_HEAD.size :]
-        if sender == self._id:
+        # What is not as long as a worker makes it must not end the listening.
+        if sender == self._id or len(payload) != _LENGTHS.get(kind, len(payload)):
             return
         if kind == _COUNTED:
             number, count = _ANSWER.unpack(payload)

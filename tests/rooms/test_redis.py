@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from harness import PATIENCE, eventually
+from redis.asyncio import Redis
 
 from flask_aiohttp.rooms import _redis
 from flask_aiohttp.rooms._member import Listener
@@ -102,6 +103,20 @@ async def test_applications_with_different_prefixes_never_hear_each_other(tcp: C
 
         assert ["ours"] == await hear(listener, 1)
         assert 1 == await ours.hub.members("a")
+
+
+async def test_what_no_worker_sends_ends_nothing(tcp: Connected, redis: RedisServer) -> None:
+    """A question or an answer that is too short or too long is passed over."""
+    async with tcp() as make, Redis.from_url(redis.url) as client:
+        here, there = make(), make()
+        listener = await here.listen("a")
+        for kind in (_redis._COUNT, _redis._COUNTED):
+            for payload in (b"", b"xxx", b"x" * 9):
+                data = _redis._HEAD.pack(_redis._VERSION, b"s" * 16, kind) + payload
+                assert 1 == await client.publish("key:room:a", data)
+
+        assert await there.send("a", "still here")
+        assert ["still here"] == await hear(listener, 1)
 
 
 async def test_messages_of_one_sender_keep_their_order(tcp: Connected) -> None:

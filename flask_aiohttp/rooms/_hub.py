@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,7 +168,7 @@ class Hub:
 
     async def _started(self) -> None:
         if self._starting is None:
-            self._starting = asyncio.create_task(self._bus.start(), name="start of the rooms' bus")
+            self._starting = self._create_task(self._bus.start(), "start of the rooms' bus")
         if not self._starting.done():
             await asyncio.shield(self._starting)
         self._starting.result()
@@ -198,9 +199,14 @@ class Hub:
             "closing a websocket with 1013: more than %d bytes of its rooms wait to be read",
             self.backlog,
         )
-        task = self.loop.create_task(member.close(), name="close a slow websocket")
+        task = self._create_task(member.close(), "close a slow websocket")
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+    def _create_task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        # Not in the context of the request that happens to be running: the bus would keep that
+        # request for ever, and a socket would take the close for one by its own view.
+        return Context().run(lambda: self.loop.create_task(work, name=name))
 
     def _count_lagged(self) -> None:
         self._stats.lagged_listeners += 1

@@ -58,6 +58,11 @@ class WebSocket(OpeningWebSocket):
         # The code with which the view itself has closed the socket: to go on is a mistake.
         self._closed_by_view: int | None = None
 
+    @property
+    def over(self) -> bool:
+        """True once no frame may follow, also while a client that broke a rule is still heard."""
+        return self.closed or self._broken
+
     async def receive(self, timeout: float | None = None) -> WSMessageDecodeText:
         """Return the next message, after the handshake.
 

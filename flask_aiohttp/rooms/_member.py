@@ -83,7 +83,7 @@ class SocketMember:
     def deliver(self, message: Message) -> None:
         """Send *message*, unless the client is gone or has too much to read already."""
         transport = self._transport
-        if self.dismissed or self.socket.closed or transport is None or transport.is_closing():
+        if self.dismissed or self.socket.over or transport is None or transport.is_closing():
             return
         if transport.get_write_buffer_size() > self._backlog:
             self.dismissed = True

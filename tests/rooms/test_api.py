@@ -372,3 +372,25 @@ async def test_nothing_is_opened_for_one_process() -> None:
         await hear(member)
 
         assert tasks == asyncio.all_tasks()
+
+
+async def test_a_member_that_breaks_a_rule_is_sent_no_more_and_harms_nobody() -> None:
+    """Nothing follows its close, while its connection waits for it to leave."""
+    app, _ = application()
+    async with serve(app) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(
+            b"GET /join?room=a HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+        await reader.readuntil(b"\x81\x06joined")
+        async with served.session.ws_connect("/join?room=a") as other:
+            assert "joined" == await other.receive_str(timeout=PATIENCE)
+            writer.write(b"\x83\x80\x00\x00\x00\x00")  # an opcode that there is not
+            assert b"\x88\x02\x03\xea" == await reader.readexactly(4)
+            async with served.session.get("/send/a/x") as answer:
+                assert 200 == answer.status
+            assert "x" == await other.receive_str(timeout=PATIENCE)
+        writer.write_eof()
+        assert b"" == await reader.read()
+        writer.close()

@@ -24,7 +24,7 @@ class Seen(NoBus):
 
     def __init__(self) -> None:
         self.contexts: dict[str, str | None] = {}
-        self.closed = False
+        self.over = False
         self.transport = SimpleNamespace(
             is_closing=lambda: False, get_write_buffer_size=lambda: 100, abort=lambda: None
         )

@@ -39,7 +39,7 @@ class Socket:
 
     def __init__(self) -> None:
         self.transport = Transport()
-        self.closed = False
+        self.over = False
 
 
 def member(socket: Any, backlog: int = 10) -> tuple[SocketMember, list[SocketMember]]:
@@ -69,7 +69,7 @@ def test_a_message_larger_than_the_backlog_reaches_who_keeps_up() -> None:
     assert (1, []) == (len(socket.transport.sent), slow)
 
 
-@pytest.mark.parametrize("gone", ["closed", "closing", "lost"])
+@pytest.mark.parametrize("gone", ["over", "closing", "lost"])
 def test_a_socket_that_is_gone_is_sent_nothing(gone: str) -> None:
     """Its view will leave the room; until then it is passed over."""
     socket: Any = Socket()
@@ -77,7 +77,7 @@ def test_a_socket_that_is_gone_is_sent_nothing(gone: str) -> None:
     if gone == "lost":
         socket.transport = None
     subject, slow = member(socket)
-    socket.closed = gone == "closed"
+    socket.over = gone == "over"
     transport.closing = gone == "closing"
 
     subject.deliver(text("hello"))

@@ -46,6 +46,9 @@ _RELOAD_TIMEOUT = 5.0
 # Seconds after the graceful timeout in which a worker ends, whatever it does.
 _OVERTIME = 0.9
 
+# What gunicorn's reloader writes to a worker's pipe; no signal that it handles has this number.
+_FILE_HAS_CHANGED = b"1"
+
 # Seconds that tasks have to end when that time is up.
 _NO_TIME = 0.1
 
@@ -281,8 +284,9 @@ class Worker(base.Worker):
             self._loop.call_soon_threadsafe(self._look)
 
     def _empty_pipe(self) -> None:
-        os.read(self.PIPE[0], 4096)
-        self._restarting = True
+        # Python writes here too, the number of each signal (gunicorn calls set_wakeup_fd()).
+        if _FILE_HAS_CHANGED in os.read(self.PIPE[0], 4096):
+            self._restarting = True
         self._look()
 
     def _look(self) -> None:

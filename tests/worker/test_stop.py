@@ -90,9 +90,12 @@ def test_sigterm_may_come_more_than_once(
     assert 1 == server.log.count(f"hook: shutdown {pid}")
 
 
-async def test_sigterm_closes_websockets_with_1001(gunicorn: Callable[..., Gunicorn]) -> None:
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+async def test_sigterm_closes_websockets_with_1001(
+    gunicorn: Callable[..., Gunicorn], loop: str
+) -> None:
     """A client learns from the close code that the server goes away, and not by a cut."""
-    server = gunicorn("worker_demo:app")
+    server = gunicorn("worker_demo:app", "--asgi-loop", loop)
 
     async with aiohttp.ClientSession(server.url) as session, session.ws_connect("/ws") as ws:
         await ws.send_str("hello")

@@ -100,6 +100,8 @@ class Protocol(UnreadTimer):
         """Let the connection carry a websocket, and no request any more."""
         self.reading = None
         self.frames = FrameGuard(parser)
+        # That of requests, which keeps the last head. aiohttp lets go of it with the connection.
+        self._parser = None
         super().set_parser(cast("Any", self.frames), data_received_cb)
 
     def begin_chunks(self, request: web.BaseRequest) -> None:

@@ -64,6 +64,9 @@ PRIVATE_ATTRIBUTES |= {"_request_count", "_waiter"}
 PRIVATE_ATTRIBUTES |= {"_keepalive_timeout", "_next_keepalive_close_time"}
 # Nor whether the parser holds back a part of what it was given.
 PRIVATE_ATTRIBUTES |= {"_reading_paused"}
+# Set on our own class to what aiohttp sets it to: nothing else lets go of the parser of requests
+# where none comes any more.
+LET_GO = {"_parser"}
 
 # Our classes that stand on those of dependencies.
 SUBCLASSES = [
@@ -158,6 +161,18 @@ async def test_aiohttps_connection_counts_heads_and_waits_for_them() -> None:
     await asyncio.sleep(0)
 
     assert [(0, False), (1, True)] == seen
+
+
+async def test_aiohttps_connection_can_be_without_its_parser() -> None:
+    """``Protocol`` lets go of it where a websocket begins, as aiohttp does with the connection."""
+    manager: Any = mock.Mock()
+    connection: Any = web.RequestHandler(manager, loop=asyncio.get_running_loop())
+    connection.connection_made(mock.Mock(is_closing=lambda: False))
+    before = connection._parser
+    connection.connection_lost(None)
+
+    assert before is not None
+    assert connection._parser is None
 
 
 async def test_aiohttp_knows_since_when_a_connection_is_idle() -> None:
@@ -290,7 +305,7 @@ def test_no_attribute_of_ours_hides_an_inherited_one(cls: type) -> None:
     inherited = set_on_self(source_of_bases(cls)) | set(dir(cls.__mro__[1]))
 
     hidden = {name for name in ours & inherited if is_private(name)}
-    assert set() == hidden - PRIVATE_METHODS
+    assert set() == hidden - PRIVATE_METHODS - LET_GO
 
 
 def test_gunicorns_worker_has_what_ours_uses_of_it() -> None:

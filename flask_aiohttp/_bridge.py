@@ -64,6 +64,8 @@ _idle = _Idle()
 class Carrier(greenlet):
     """A greenlet that calls one function after another, each on behalf of one task."""
 
+    __slots__ = ("error", "function", "hub", "result", "task", "waiter")
+
     def __init__(self) -> None:
         super().__init__(_carry)
         # What to call next; set by run() before it switches here, dropped once it has returned.

@@ -46,8 +46,11 @@ class Exchange:
         reusable: May the connection carry another request, for all that this one says?
     """
 
-    # What a server's hooks have made of this request, for its access log.
-    message: Any = None
+    # Without a dict: an idle websocket keeps its exchange for as long as it is open.
+    __slots__ = (
+        *("_missing", "application", "client", "connection", "environ", "framing", "keep_alive"),
+        *("message", "on_loop", "pending", "reusable", "sent", "server", "version"),
+    )
 
     def __init__(
         self,
@@ -67,6 +70,9 @@ class Exchange:
         self.version = version
         self.server = server
         self.reusable = reusable
+
+        # What a server's hooks have made of this request, for its access log.
+        self.message: Any = None
 
         # Calls a function on the loop without waiting for it: at once, or from a thread.
         self.on_loop: Callable[..., object] = _call

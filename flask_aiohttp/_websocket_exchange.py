@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 from aiohttp import WSCloseCode, web
 
@@ -16,8 +16,13 @@ __all__ = ("WebSocketExchange",)
 class WebSocketExchange(Exchange):
     """An exchange whose answer may be a websocket: then WSGI's own answer is not sent."""
 
-    # True if the request failed outside of Flask, which would have answered 500.
-    _failed = False
+    __slots__ = ("_failed",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+
+        # True if the request failed outside of Flask, which would have answered 500.
+        self._failed = False
 
     @property
     def websocket(self) -> WebSocket:

@@ -35,6 +35,8 @@ class Connection:
         sendfile: True if the kernel may send files (gunicorn's setting of that name).
     """
 
+    __slots__ = ("_request", "_send_timeout", "_sendfile")
+
     def __init__(self, request: web.BaseRequest, send_timeout: float, sendfile: bool) -> None:
         self._request = request
         self._send_timeout = send_timeout

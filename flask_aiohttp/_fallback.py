@@ -20,7 +20,9 @@ class Fallback(web.DynamicResource):
     def __init__(self, router: web.UrlDispatcher, handler: WSGIHandlerBase) -> None:
         super().__init__("/{path:.*}")
         self._router = router
-        self._route = self.add_route("*", handler.__call__, expect_handler=_let_the_reader_ask)
+        self._route = self.add_route(
+            "*", handler.handle_request, expect_handler=_let_the_reader_ask
+        )
 
     async def resolve(
         self, request: web.Request

@@ -81,7 +81,7 @@ class Server:
     def _make_runner(self) -> web.AppRunner | web.ServerRunner:
         if self._plain and self.service is not None:
             return web.ServerRunner(
-                web.Server(self.service.handler), shutdown_timeout=_AIOHTTP_GRACE
+                web.Server(self.service.handler.handle_request), shutdown_timeout=_AIOHTTP_GRACE
             )
         return web.AppRunner(self._application, shutdown_timeout=_AIOHTTP_GRACE)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -101,10 +102,14 @@ class SocketMember:
         try:
             await asyncio.wait({closing}, timeout=_PATIENCE)
         finally:
+            # aiohttp is done as soon as the view has let go of the socket: what was sent before
+            # may still wait for the client. What it has not read in time would be kept for as
+            # long as it does not read.
+            patience = _PATIENCE if closing.done() else 0.0
             closing.cancel()
             if self._transport is not None:
-                # What it has not read by now would be kept for as long as it does not read.
-                self._transport.abort()
+                loop = asyncio.get_running_loop()
+                loop.call_later(patience, self._transport.abort, context=Context())
             await asyncio.wait({closing})
 
 

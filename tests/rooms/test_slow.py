@@ -13,6 +13,11 @@ from harness import PATIENCE, connect, eventually, serve
 from flask_aiohttp import AioHTTP, Lagged, websocket
 from flask_aiohttp.rooms import _member
 
+HANDSHAKE = (
+    b"GET /join HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+
 
 @pytest.fixture(name="application")
 def _application() -> tuple[Flask, AioHTTP]:
@@ -57,6 +62,24 @@ async def test_a_socket_that_cannot_keep_up_is_closed_with_1013(application: Any
         assert aiohttp.WSCloseCode.TRY_AGAIN_LATER == message.data
         assert 1 == aio.rooms.stats().slow_sockets
         await eventually(lambda: not aio.rooms.stats().members, "the view to end")
+
+
+async def test_what_was_sent_before_can_be_read_after_the_view_has_ended(application: Any) -> None:
+    """The client is told that it was too slow, and still gets all that it was sent in time."""
+    app, aio = application
+    async with serve(app) as served:
+        reader, writer = await connect(served, HANDSHAKE)
+        await reader.readuntil(b"joined")
+        writer.transport.pause_reading()
+        sent = await fill(aio)
+        await eventually(lambda: not served.server.traffic.in_flight, "the view to end")
+        writer.transport.resume_reading()
+        received = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+
+    assert [True] * (sent - 1) == [f"{n:05}x".encode() in received for n in range(sent - 1)]
+    assert received.endswith(b"too slow for its rooms")
 
 
 async def test_other_members_hear_everything(application: Any) -> None:
@@ -107,12 +130,8 @@ async def test_what_a_client_never_reads_is_not_kept(
     """After a while the connection is cut, with all that waits in it."""
     monkeypatch.setattr(_member, "_PATIENCE", 0.1)
     app, aio = application
-    head = (
-        b"GET /join HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-    )
     async with serve(app) as served:
-        reader, writer = await connect(served, head)
+        reader, writer = await connect(served, HANDSHAKE)
         await reader.readuntil(b"joined")
         writer.transport.pause_reading()
         (socket,) = served.server.traffic.websockets
